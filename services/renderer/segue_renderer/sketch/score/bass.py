@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music.theory import chord_classes, pitch_class, scale_classes
-from segue_renderer.sketch.score.melody import chord_at
+from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.patterns import BASSES
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segue_music.elements import Chord, Key
     from segue_renderer.sketch.score.grid import TickGrid
-    from segue_renderer.sketch.score.melody import MelodyNote
+    from segue_renderer.sketch.score.melody.notes import MelodyNote
 
 RANGE: Final = (31, 50)
 

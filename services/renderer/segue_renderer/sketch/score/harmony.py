@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import ChordQuality
 from segue_music.theory import chord_classes, pitch_class
-from segue_renderer.sketch.score.melody import chord_at
+from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.patterns import CHORDS
 
 if TYPE_CHECKING:

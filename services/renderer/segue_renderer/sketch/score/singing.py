@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.singing import sung_vowels
 from segue_music.theory import chord_classes
-from segue_renderer.sketch.score import melody
+from segue_renderer.sketch.score.melody.fitting import fit_to_chords
+from segue_renderer.sketch.score.melody.notes import CENTRE, RANGE, MelodyNote, chord_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_music.elements import Chord
+    from segue_music.elements import Chord, Key
     from segue_music.plan import Lyrics
     from segue_renderer.sketch.score.grid import TickGrid
-    from segue_renderer.sketch.score.melody import MelodyNote
 
 SHORTEST: Final = 120
 """Ticks of the shortest syllable: a thirty-second note."""
@@ -41,7 +41,9 @@ class Song:
     left_out: int = 0
 
 
-def sing(lyrics: Lyrics, grid: TickGrid, chords: Sequence[Chord], tones: Sequence[MelodyNote]) -> Song:
+def sing(
+    lyrics: Lyrics, grid: TickGrid, key: Key, chords: Sequence[Chord], tones: Sequence[MelodyNote]
+) -> Song:  # fmt: skip
     """Return the song of a section; `tones` is its melody."""
     found: list[SungTone] = []
     left_out = 0
@@ -55,7 +57,7 @@ def sing(lyrics: Lyrics, grid: TickGrid, chords: Sequence[Chord], tones: Sequenc
             # The melody rests here: the line begins without it.
             inside.insert(0, _opening(start, end, inside, chords))
         placed = _chosen(inside, len(vowels)) if len(inside) >= len(vowels) else _divided(inside, len(vowels), end)
-        fitted = melody.fit_to_chords(placed, grid, chords)
+        fitted = fit_to_chords(placed, grid, key, chords)
         breath = min(grid.beat // 4, fitted[-1].ticks // 4)
         fitted[-1] = replace(fitted[-1], ticks=fitted[-1].ticks - breath)
         found += [
@@ -68,10 +70,10 @@ def sing(lyrics: Lyrics, grid: TickGrid, chords: Sequence[Chord], tones: Sequenc
 
 def _opening(start: int, end: int, following: Sequence[MelodyNote], chords: Sequence[Chord]) -> MelodyNote:
     """Return a tone from the start of a line to the melody's next one."""
-    classes = chord_classes(melody.chord_at(chords, start))
-    near = following[0].pitch if following else melody.CENTRE
-    pitch = min((p for p in range(*melody.RANGE) if p % 12 in classes), key=lambda p: (abs(p - near), p))
-    return melody.MelodyNote(start, (following[0].tick if following else end) - start, 0, pitch=pitch)
+    classes = chord_classes(chord_at(chords, start))
+    near = following[0].pitch if following else CENTRE
+    pitch = min((p for p in range(*RANGE) if p % 12 in classes), key=lambda p: (abs(p - near), p))
+    return MelodyNote(start, (following[0].tick if following else end) - start, 0, pitch=pitch)
 
 
 def _chosen(tones: Sequence[MelodyNote], count: int) -> list[MelodyNote]:

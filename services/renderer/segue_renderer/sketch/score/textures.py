@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from segue_music.theory import chord_classes
 from segue_renderer.sketch.score import harmony
-from segue_renderer.sketch.score.melody import chord_at
+from segue_renderer.sketch.score.melody.notes import chord_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord
     from segue_renderer.sketch.score.grid import TickGrid
-    from segue_renderer.sketch.score.melody import MelodyNote
+    from segue_renderer.sketch.score.melody.notes import MelodyNote
 
 TextureNote: TypeAlias = tuple[int, int, int, float]
 """Tick, ticks, pitch, level 1 to 9."""

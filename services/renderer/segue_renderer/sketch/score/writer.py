@@ -11,10 +11,13 @@ from segue_music.elements import LayerKind, Note
 from segue_music.plan import Role, Transition
 from segue_music.theory import chord_classes, pitch_class
 from segue_music.timing import TICKS_PER_QUARTER
-from segue_renderer.sketch.score import harmony, melody, rhythm, textures
+from segue_renderer.sketch.score import harmony, rhythm, textures
 from segue_renderer.sketch.score.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.score.bass import BassLine
 from segue_renderer.sketch.score.grid import SIXTEENTH, TickGrid, swung
+from segue_renderer.sketch.score.melody.notes import chord_at
+from segue_renderer.sketch.score.melody.writing import MelodyRequest
+from segue_renderer.sketch.score.melody.writing import write as write_melody
 from segue_renderer.sketch.score.patterns import FIGURED
 from segue_renderer.sketch.score.singing import Song, sing
 from segue_renderer.sketch.tables.instruments import BACKGROUNDS, LOWEST, VOICES, voice_for
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from segue_music.elements import Chord, Key
     from segue_music.plan import SectionSpec
+    from segue_renderer.sketch.score.melody.notes import MelodyNote
 
 DEFAULT_INSTRUMENTS: Final = {
     LayerKind.RHYTHM: "drums", LayerKind.BASS: "electric bass", LayerKind.HARMONY: "electric piano",
@@ -60,7 +64,9 @@ class ScoreWriter:
         self._is_led = any(layer.kind == LayerKind.LEAD for layer in spec.layers)
         self._melody = self._write_melody()
         sings = spec.lyrics is not None and any(layer.kind == LayerKind.VOCALS for layer in spec.layers)
-        self.song = sing(spec.lyrics, self.grid, spec.chords, self._melody) if spec.lyrics and sings else Song()
+        self.song = (
+            sing(spec.lyrics, self.grid, self.key, spec.chords, self._melody) if spec.lyrics and sings else Song()
+        )
         self.vowels: dict[int, str] = {}
         """The vowel of each sung note by its start; known once the notes are written."""
 
@@ -212,45 +218,15 @@ class ScoreWriter:
         slow = isinstance(VOICES[voice], HeldVoice) and VOICES[voice].attack_s > 0.1
         return "sustain" if slow and pattern != "ostinato" else pattern
 
-    def _write_melody(self) -> list[melody.MelodyNote]:
-        if self.spec.motif is None:
+    def _write_melody(self) -> list[MelodyNote]:
+        spec = self.spec
+        if spec.motif is None:
             return []
-        tones = melody.write(
-            self.grid, self.key, self.spec.chords, self.spec.motif, self.spec.motif_use, self.spec.energy,
-            self.rng(LayerKind.LEAD), flows=self.spec.role == Role.SOLO,
+        request = MelodyRequest(
+            self.grid, self.key, spec.chords, spec.motif, spec.motif_use, spec.role, spec.energy, self.style.steps,
+            ends=self.ends, picks_up=spec.transition == Transition.PICKUP and spec.next is not None,
         )  # fmt: skip
-        if self.ends:
-            tones = self._closing(tones)
-        elif self.spec.transition == Transition.PICKUP and self.spec.next and self.grid.bar > self.grid.beat:
-            tones = self._pickup(tones)
-        return tones
-
-    def _closing(self, tones: list[melody.MelodyNote]) -> list[melody.MelodyNote]:
-        """End the melody on the root of the last chord, at the first beat of the last bar."""
-        start = self.grid.end - self.grid.bar
-        kept = [tone for tone in tones if tone.tick < start]
-        near = kept[-1].pitch if kept else 72
-        chord = melody.chord_at(self.spec.chords, start)
-        root = min(
-            (p for p in range(melody.RANGE[0], melody.RANGE[1] + 1) if p % 12 == chord_classes(chord)[0]),
-            key=lambda p: abs(p - near),
-        )
-        kept.append(melody.MelodyNote(start, self.grid.bar, 0, pitch=root))
-        # Notes that led to a removed note must fit the chords again.
-        return melody.fit_to_chords(kept, self.grid, self.spec.chords)
-
-    def _pickup(self, tones: list[melody.MelodyNote]) -> list[melody.MelodyNote]:
-        """Replace the last beat by two rising chord tones."""
-        start = self.grid.end - self.grid.beat
-        kept = [tone for tone in tones if tone.tick + tone.ticks <= start]
-        chord = melody.chord_at(self.spec.chords, start)
-        near = kept[-1].pitch if kept else melody.CENTRE
-        steps = [p for p in range(melody.RANGE[0], melody.RANGE[1]) if p % 12 in chord_classes(chord)]
-        first = min(range(len(steps)), key=lambda index: abs(steps[index] - near))
-        first = min(first, len(steps) - 2)
-        half = self.grid.beat // 2
-        kept += [melody.MelodyNote(start + n * half, half, 0, pitch=steps[first + n]) for n in (0, 1)]
-        return melody.fit_to_chords(kept, self.grid, self.spec.chords)
+        return write_melody(request, self.rng(LayerKind.LEAD))
 
     def _lead(self, names: tuple[str, ...]) -> Iterator[Note]:
         level = 8 if self.spec.role in BIG else 7
@@ -298,7 +274,7 @@ class ScoreWriter:
                 yield self._note(LayerKind.VOCALS, sung.tick, sung.ticks - apart, sung.pitch, 7, names[0])
             return
         for start, pitches in harmony.triads(self.spec.chords).items():
-            chord = melody.chord_at(self.spec.chords, start)
+            chord = chord_at(self.spec.chords, start)
             for pitch in sorted({textures.into_range(each, (55, 72)) for each in pitches}):
                 yield self._note(LayerKind.VOCALS, start, chord.ticks, pitch, 5, names[0])
         leads = not self._is_led and bool(self._melody)

@@ -41,6 +41,8 @@ class Style:
     """Voices that replace others, for example "clean guitar" -> "drive guitar"; "lead:…" is for one layer."""
     grooves: Mapping[str, str] = field(default_factory=dict)
     """Variants of grooves, for example "rock" -> "metal"."""
+    steps: float = 0.53
+    """Share of the melody's intervals that are steps; passing and neighbour notes are added until it is reached."""
     builds: bool = False
     """Whether a snare roll leads into big sections."""
 
