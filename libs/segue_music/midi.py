@@ -1,4 +1,6 @@
-"""Writes a piece as a Standard MIDI File: a track for each part; tempo, metre, keys and sections as meta events."""
+"""Writes a piece as a Standard MIDI File: a track for each part with its program, volume, pan, expression, pedal and
+words; tempo, metre, keys and sections as meta events.
+"""
 
 # pyright: reportUnknownMemberType=false
 # mido annotates no parameters.
@@ -6,48 +8,55 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import mido
 
+from segue_music import programs
+from segue_music.dynamics import loudness_lufs
 from segue_music.elements import LayerKind, Mode
+from segue_music.singing import syllables
 from segue_music.theory import SIGNATURE_DEGREES, pitch_class
 from segue_music.timing import TICKS_PER_QUARTER, ticks_per_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from segue_music.elements import Key, Metre, Note
+    from segue_music.elements import Key, Layer, Metre, Note
     from segue_music.plan import Plan, SectionSpec
 
+    Event: TypeAlias = mido.Message | mido.MetaMessage
+
 DRUM_CHANNEL: Final = 9
+NUM_CHANNELS: Final = 16
+VOLUME, PAN, EXPRESSION, PEDAL = 7, 10, 11, 64
 MICROSECONDS_A_MINUTE: Final = 60_000_000
 MAJOR_SIGNATURES: Final = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MINOR_SIGNATURES: Final = ("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm")
-# General MIDI programs by a word in the instrument's name; the first match counts.
-PROGRAMS: Final[tuple[tuple[str, int], ...]] = (
-    ("electric piano", 4), ("rhodes", 4), ("wurlitzer", 4), ("harpsichord", 6), ("clavinet", 7), ("celesta", 8),
-    ("music box", 10), ("vibraphone", 11), ("marimba", 12), ("xylophone", 13), ("kalimba", 108), ("steel drum", 114),
-    ("hang", 114), ("bells", 14), ("chimes", 14), ("glockenspiel", 9), ("bandoneon", 23), ("accordion", 21),
-    ("harmonium", 20), ("harmonica", 22), ("organ", 16), ("electric guitar", 27), ("nylon guitar", 24),
-    ("acoustic guitar", 25), ("pedal steel", 26), ("guitar", 24), ("ukulele", 24), ("flute", 73), ("lute", 24),
-    ("mandolin", 25),
-    ("banjo", 105), ("sitar", 104), ("tanpura", 104), ("koto", 107), ("bassoon", 70), ("upright bass", 32),
-    ("slap bass", 36), ("synth bass", 38), ("808", 38), ("sub", 38), ("bass", 33), ("violin", 40), ("fiddle", 110),
-    ("erhu", 110), ("viola", 41), ("cello", 42), ("tuba", 58), ("string", 48), ("orchestra", 48), ("choir", 52),
-    ("voice", 52), ("vocal", 52), ("singing", 52), ("aahs", 52), ("humming", 53), ("trumpet", 56), ("trombone", 57),
-    ("horns", 61), ("horn", 60), ("brass", 61), ("sax", 65), ("oboe", 68), ("clarinet", 71), ("bagpipe", 109),
-    ("shakuhachi", 77), ("ocarina", 79), ("whistle", 78), ("lead", 80), ("pad", 89), ("drone", 89),
-    ("harp", 46), ("arp", 81), ("synth", 80), ("piano", 0), ("keys", 0), ("chords", 0),
-)  # fmt: skip
-DEFAULT_PROGRAM: Final = {
-    LayerKind.BASS: 33,
-    LayerKind.HARMONY: 4,
-    LayerKind.LEAD: 80,
-    LayerKind.TEXTURES: 89,
-    LayerKind.VOCALS: 52,
-}
+VOLUMES: Final = {
+    LayerKind.RHYTHM: 100, LayerKind.BASS: 100, LayerKind.HARMONY: 84, LayerKind.LEAD: 104, LayerKind.TEXTURES: 74,
+    LayerKind.VOCALS: 88,
+}  # fmt: skip
+"""Volume of a layer at its usual level."""
+PANS: Final = {LayerKind.HARMONY: (50, 78, 40, 88), LayerKind.TEXTURES: (80, 46, 90, 36), LayerKind.LEAD: (64, 70, 58)}
+"""Positions of the first, second … instrument of a layer; 64 is the middle, where bass and drums stay."""
+USUAL_LEVEL: Final = 0.7
+LOUD: Final = 120
+"""Expression of the loudest bar."""
+FAINT: Final = 36
+"""The least expression: a quiet intro is still heard."""
+CONTROL_DB: Final = 40.0
+"""General MIDI: a controller or velocity of one tenth is 40 dB quieter."""
+TIMPANI_PITCH: Final = 38
+"""The pitch near which timpani are tuned to the tonic or the dominant."""
+EARLY_TICKS: Final = 60
+"""How far a player may be ahead of the first syllable of a line."""
+SUDDEN: Final = 20.0
+"""A change of expression between bars that is larger comes with the bar line; smaller ones are spread over the bar."""
+RELEASE_TICKS: Final = TICKS_PER_QUARTER // 16
 
 
 @dataclass
@@ -55,10 +64,26 @@ class _Track:
     """Events by tick; within a tick, note ends come before changes, and changes before note starts."""
 
     name: str
-    events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = field(default_factory=list)
+    layer: LayerKind = LayerKind.UNSPECIFIED
+    program: int = 0
+    events: list[tuple[int, int, Event]] = field(default_factory=list)
 
-    def add(self, tick: int, rank: int, message: mido.Message | mido.MetaMessage) -> None:
+    @property
+    def is_kit(self) -> bool:
+        """Whether it is a drum kit; taiko and timpani have programs of their own."""
+        return self.layer == LayerKind.RHYTHM and self.name not in {name for name, _ in programs.DRUM_PARTS.values()}
+
+    def add(self, tick: int, rank: int, message: Event) -> None:
         self.events.append((tick, rank, message))
+
+    def control(self, tick: int, number: int, value: float) -> None:
+        """Add a controller, but not its present value again."""
+        level = max(0, min(127, round(value)))
+        before = next(
+            (e for _, _, e in reversed(self.events) if e.type == "control_change" and e.control == number), None
+        )
+        if before is None or before.value != level:
+            self.add(tick, 1, mido.Message("control_change", control=number, value=level))
 
     def build(self, end_tick: int) -> mido.MidiTrack:
         track = mido.MidiTrack([mido.MetaMessage("track_name", name=_latin(self.name), time=0)])
@@ -73,7 +98,7 @@ class _Track:
 def midi_file(plan: Plan, notes_by_section: Mapping[str, Sequence[Note]]) -> bytes:
     """Write a plan and the notes of its sections; ticks of notes count from the start of their section."""
     conductor = _Track(plan.title or "Segue")
-    parts: dict[tuple[LayerKind, str], _Track] = {}
+    parts: dict[tuple[LayerKind, str, int], _Track] = {}
     start = 0
     metre: Metre | None = None
     key: Key | None = None
@@ -89,31 +114,156 @@ def midi_file(plan: Plan, notes_by_section: Mapping[str, Sequence[Note]]) -> byt
         for point in spec.tempo_points:
             tempo = round(MICROSECONDS_A_MINUTE / point.quarters_per_minute)
             conductor.add(start + point.start_tick, 1, mido.MetaMessage("set_tempo", tempo=tempo))
-        for note in notes_by_section.get(spec.section_id, ()):
-            _add_note(parts, note, start)
+        _add_section(parts, spec, notes_by_section.get(spec.section_id, ()), start)
         start += _ticks(spec)
+    _add_expression(parts, plan, notes_by_section)
     return _bytes(conductor, parts, start)
 
 
-def _add_note(parts: dict[tuple[LayerKind, str], _Track], note: Note, start: int) -> None:
+def _add_section(
+    parts: dict[tuple[LayerKind, str, int], _Track], spec: SectionSpec, notes: Sequence[Note], start: int
+) -> None:
+    """Add the notes of a section, and the volume, pan, pedal and words of its parts."""
+    brushed = any(note.layer == LayerKind.RHYTHM and note.pitch == programs.BRUSH for note in notes)
+    layers = {layer.kind: layer for layer in spec.layers}
+    playing: set[int] = set()
+    for note in notes:
+        name, program, pitch = _sound_of(spec, note, brushed=brushed)
+        track = parts.setdefault((note.layer, name, program), _Track(name, note.layer, program))
+        if id(track) not in playing:
+            playing.add(id(track))
+            _add_mix(track, layers.get(note.layer), start)
+            if programs.keeps_pedal(spec.genre, note.layer, name):
+                _add_pedal(track, spec, start)
+        first = start + note.start_tick
+        # Channel 0 for now: channels are assigned when all parts are known.
+        track.add(first, 2, mido.Message("note_on", note=pitch, velocity=max(1, min(127, note.velocity))))
+        track.add(first + max(1, note.ticks), 0, mido.Message("note_off", note=pitch, velocity=0))
+    sung = [note for note in notes if note.layer == LayerKind.VOCALS]
+    if sung and spec.lyrics:
+        track = parts[LayerKind.VOCALS, *_sound_of(spec, sung[0], brushed=brushed)[:2]]
+        for tick, text in _words(spec, sung):
+            track.add(start + tick, 1, mido.MetaMessage("lyrics", text=_latin(text)))
+
+
+def _sound_of(spec: SectionSpec, note: Note, *, brushed: bool) -> tuple[str, int, int]:
+    """Return the name, program and pitch of the part that plays a note."""
     name = note.instrument or note.layer.name.lower()
-    track = parts.get((note.layer, name))
-    if track is None:
-        track = parts[note.layer, name] = _Track(name)
-    first = start + note.start_tick
-    # Channel 0 for now: channels are assigned when all parts are known.
-    track.add(first, 2, mido.Message("note_on", note=note.pitch, velocity=max(1, min(127, note.velocity))))
-    track.add(first + max(1, note.ticks), 0, mido.Message("note_off", note=note.pitch, velocity=0))
+    if note.layer != LayerKind.RHYTHM:
+        return name, programs.program_for(spec.genre, note.layer, name), note.pitch
+    if note.pitch in programs.DRUM_PARTS:
+        part, program = programs.DRUM_PARTS[note.pitch]
+        return part, program, _timpani_pitch(spec.key) if part == "timpani" else TIMPANI_PITCH + 7
+    return name, programs.BRUSH_KIT if brushed else programs.KITS.get(spec.genre, programs.STANDARD_KIT), note.pitch
 
 
-def _bytes(conductor: _Track, parts: Mapping[tuple[LayerKind, str], _Track], end_tick: int) -> bytes:
+def _timpani_pitch(key: Key | None) -> int:
+    tonic = pitch_class(key.tonic) if key else 0
+    near = range(TIMPANI_PITCH - 6, TIMPANI_PITCH + 7)
+    return min((p for p in near if (p - tonic) % 12 in {0, 7}), key=lambda p: (abs(p - TIMPANI_PITCH), p))
+
+
+def _add_mix(track: _Track, layer: Layer | None, start: int) -> None:
+    """Set volume and position of a part at the start of a section."""
+    level = layer.level if layer and layer.level is not None else USUAL_LEVEL
+    track.control(start, VOLUME, VOLUMES.get(track.layer, 100) * math.sqrt(level / USUAL_LEVEL))
+    places = PANS.get(track.layer, (64,))
+    names = layer.instruments if layer else ()
+    number = names.index(track.name) if track.name in names else 0
+    track.control(start, PAN, places[number % len(places)])
+
+
+def _add_pedal(track: _Track, spec: SectionSpec, start: int) -> None:
+    """Press the pedal with each chord and lift it just before the next one."""
+    for chord in spec.chords:
+        track.add(start + chord.start_tick, 1, mido.Message("control_change", control=PEDAL, value=127))
+        end = start + chord.start_tick + max(1, chord.ticks - RELEASE_TICKS)
+        track.add(end, 0, mido.Message("control_change", control=PEDAL, value=0))
+
+
+def _words(spec: SectionSpec, sung: Sequence[Note]) -> Iterator[tuple[int, str]]:
+    """Return the tick and the text of each sung syllable."""
+    if spec.lyrics is None:
+        return
+    for line in spec.lyrics.lines:
+        end = line.start_tick + line.ticks
+        ticks = [
+            note.start_tick for note in sung if line.start_tick - EARLY_TICKS <= note.start_tick < end - EARLY_TICKS
+        ]
+        texts = syllables(line.text, spec.lyrics.language)
+        for number, (tick, text) in enumerate(zip(ticks, texts, strict=False)):
+            # By convention of karaoke files, a slash begins a line.
+            yield tick, f"/{text}" if number == 0 else text
+
+
+def _add_expression(
+    parts: Mapping[tuple[LayerKind, str, int], _Track], plan: Plan, notes_by_section: Mapping[str, Sequence[Note]]
+) -> None:
+    """Let the parts get louder and softer with the plan, as far as their velocities do not do that alone."""
+    levels: list[tuple[int, float]] = []
+    start = 0
+    for item in plan.sections:
+        if item.spec.metre:
+            bar = ticks_per_bar(item.spec.metre)
+            touch = _mean_velocities(item.spec, bar, notes_by_section.get(item.spec.section_id, ()))
+            for number, energy in enumerate(item.spec.energy[: item.spec.bars]):
+                level = loudness_lufs(item.spec.genre, energy) - CONTROL_DB * math.log10(touch[number])
+                levels.append((start + number * bar, level))
+        start += _ticks(item.spec)
+    loudest = max((level for _, level in levels), default=0.0)
+    values = [(tick, max(FAINT, LOUD * 10 ** ((level - loudest) / CONTROL_DB))) for tick, level in levels]
+    for track in parts.values():
+        ticks = [tick for tick, _, event in track.events if event.type == "note_on"]
+        _swell(
+            track, [*values, (start, values[-1][1])] if values else [(0, LOUD), (start, LOUD)], min(ticks), max(ticks)
+        )
+
+
+def _mean_velocities(spec: SectionSpec, bar: int, notes: Sequence[Note]) -> list[float]:
+    """Return the mean velocity of each bar; a bar without notes has the one before."""
+    sums, counts = [0] * spec.bars, [0] * spec.bars
+    for note in notes:
+        number = min(spec.bars - 1, note.start_tick // bar)
+        sums[number] += note.velocity
+        counts[number] += 1
+    found: list[float] = []
+    for total, count in zip(sums, counts, strict=True):
+        found.append(total / count if count else found[-1] if found else 80.0)
+    return found
+
+
+def _swell(track: _Track, values: Sequence[tuple[int, float]], first: int, last: int) -> None:
+    """Set the expression at each bar, and at each quarter while it changes gently, from the first note to the last."""
+    for (tick, value), (following, after) in itertools.pairwise(values):
+        if following <= first or tick > last:
+            continue
+        track.control(max(tick, first), EXPRESSION, value)
+        if abs(after - value) > SUDDEN:
+            continue
+        for at in range(tick + TICKS_PER_QUARTER, following, TICKS_PER_QUARTER):
+            if first < at <= last:
+                track.control(at, EXPRESSION, value + (after - value) * (at - tick) / (following - tick))
+
+
+def _bytes(conductor: _Track, parts: Mapping[tuple[LayerKind, str, int], _Track], end_tick: int) -> bytes:
     content = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER)
     content.tracks.append(conductor.build(end_tick))
-    melodic = [channel for channel in range(16) if channel != DRUM_CHANNEL]
-    for number, ((layer, name), track) in enumerate(sorted(parts.items(), key=lambda item: item[0])):
-        channel = DRUM_CHANNEL if layer == LayerKind.RHYTHM else melodic[number % len(melodic)]
-        if layer != LayerKind.RHYTHM:
-            track.add(0, 1, mido.Message("program_change", program=_program(name, layer)))
+    tracks = [track for _, track in sorted(parts.items(), key=lambda item: item[0])]
+    kits = sorted({track.program for track in tracks if track.is_kit})
+    melodic = [channel for channel in range(NUM_CHANNELS) if channel != DRUM_CHANNEL]
+    num_ports = max(len(kits), -(-sum(not track.is_kit for track in tracks) // len(melodic)))
+    number = 0
+    for track in tracks:
+        if track.is_kit:
+            port, channel = kits.index(track.program), DRUM_CHANNEL
+        else:
+            port, place = divmod(number, len(melodic))
+            channel = melodic[place]
+            number += 1
+        if num_ports > 1:
+            # More parts than channels: each port has sixteen of its own.
+            track.add(0, -1, mido.MetaMessage("midi_port", port=port))
+        track.add(0, 0, mido.Message("program_change", program=track.program))
         track.events = [
             (tick, rank, message if message.is_meta else message.copy(channel=channel))
             for tick, rank, message in track.events
@@ -122,11 +272,6 @@ def _bytes(conductor: _Track, parts: Mapping[tuple[LayerKind, str], _Track], end
     file = io.BytesIO()
     content.save(file=file)
     return file.getvalue()
-
-
-def _program(name: str, layer: LayerKind) -> int:
-    lower = name.lower()
-    return next((program for word, program in PROGRAMS if word in lower), DEFAULT_PROGRAM.get(layer, 0))
 
 
 def _signature(key: Key) -> str:

@@ -1,4 +1,4 @@
-"""Divides words into lines and syllables, and names the vowel of each, by one rule for all languages.
+"""Divides words into lines and syllables with their vowels, by one rule for all languages.
 
 A run of vowel letters is a syllable. Scripts without vowel letters of their own have one syllable for each character.
 The rule needs no dictionary and counts a little too much or too little in every language.
@@ -6,6 +6,7 @@ The rule needs no dictionary and counts a little too much or too little in every
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import Final
@@ -126,3 +127,33 @@ def _ends_silently(letters: str, runs: list[str]) -> bool:
         return False
     # "Table" has two syllables, "pole" has one.
     return not (letters.endswith("le") and letters[-3:-2] not in LATIN)
+
+
+def syllables(text: str, language: str = "") -> tuple[str, ...]:
+    """Return the text of each syllable of a line, as many as `sung_vowels`; the last of a word ends with a space."""
+    has_silent_e = language.partition("-")[0] in SILENT_E
+    found: list[str] = []
+    for word in FIXED.normalize("NFC", text).split():
+        count = len(_of_word(word.lower(), has_silent_e=has_silent_e))
+        if not count:
+            # A dash or an emoji belongs to the syllable before.
+            if found:
+                found[-1] += f"{word} "
+            continue
+        pieces = _cut(word, count)
+        found += [*pieces[:-1], f"{pieces[-1]} "]
+    return tuple(found)
+
+
+def _cut(word: str, count: int) -> list[str]:
+    """Cut a word before the last consonant between two vowels, or evenly where its letters do not tell."""
+    is_vowel = [_parts(letter)[0] in SOUNDS for letter in word.lower()]
+    starts = [at for at in range(len(word)) if is_vowel[at] and (at == 0 or not is_vowel[at - 1])]
+    cuts = [
+        at - 1 if at and not is_vowel[at - 1] and at - 1 > before else at for before, at in itertools.pairwise(starts)
+    ]
+    if len(cuts) < count - 1:
+        cuts = [len(word) * number // count for number in range(1, count)]
+    # A silent vowel at the end makes no syllable of its own.
+    edges = [0, *cuts[: count - 1], len(word)]
+    return [word[begin:end] for begin, end in itertools.pairwise(edges)]

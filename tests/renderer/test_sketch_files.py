@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PROMPT = "waltz for piano, violin and double bass with choir, 150 bpm, F minor, speeding up, 18 seconds"
 FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
+VOLUME, PAN, EXPRESSION = 7, 10, 11
 ROUNDING = 2.0**-21
 """Seven float sums of what stays below one: -126 dB."""
 
@@ -97,6 +98,13 @@ def test_the_midi_file_has_the_tempo_map_keys_markers_and_names_of_the_plan(made
     assert {part.name for part in parts} == named
     programs = {part.name: event.program for part in parts for event in part if event.type == "program_change"}
     assert (programs["piano"], programs["violin"], programs["upright bass"], programs["choir"]) == (0, 40, 32, 52)
+    for part in parts:
+        values = {number: [e.value for e in part if e.type == "control_change" and e.control == number]
+                  for number in (VOLUME, PAN, EXPRESSION)}  # fmt: skip
+        assert all(values.values()), f"{part.name} has volume, pan and expression"
+        assert max(values[EXPRESSION]) <= 127
+    heard = {e.value for part in parts for e in part if e.type == "control_change" and e.control == EXPRESSION}
+    assert max(heard) - min(heard) > 20, "sections differ in loudness"
 
 
 def ticks_of(track: mido.MidiTrack) -> list[int]:

@@ -11,7 +11,9 @@ import numpy as np
 from segue_music.dynamics import loudness_lufs
 from segue_music.elements import LayerKind
 from segue_music.plan import Transition
+from segue_music.programs import keeps_pedal
 from segue_music.timing import tempo_map
+from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.writer import ScoreWriter
 from segue_renderer.sketch.sound import drums
 from segue_renderer.sketch.sound.background import BackgroundNoise
@@ -62,6 +64,7 @@ BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
 LOOP_END_S: Final = 6.0
 BACKGROUND_AMOUNT: Final = 0.7
+PEDAL_LIFT_TICKS: Final = 60
 DUCK_S: Final = 0.2
 DUCKED_POWER: Final = 0.4
 """Share of a layer's power that full ducking removes at four kicks a bar; measured."""
@@ -170,6 +173,8 @@ class SketchBand:
             held = max(1, self._clock.frame(note.start_tick + note.ticks, self.rate) - start)
             if ending and note.start_tick + note.ticks >= self._score.grid.end - 12:
                 held += round(0.6 * ending)
+            if keeps_pedal(self.spec.genre, note.layer, note.instrument):
+                held = max(held, self._pedal_end(note.start_tick) - start)
             vowel = self._score.vowels.get(note.start_tick) if note.layer == LayerKind.VOCALS else None
             if vowel:
                 gain *= sqrt(from_decibels(SUNG_DB))
@@ -180,6 +185,11 @@ class SketchBand:
                 gain *= sqrt(from_decibels(STRUCK_DB.get(note.layer, 0.0)))
             found.append((note.layer, pitched(voice, note.pitch, note.velocity, gain, self.rate, start, held)))
         return sorted(found, key=lambda item: item[1].start)
+
+    def _pedal_end(self, tick: int) -> int:
+        """Return the frame at which the pedal is lifted: just before the next chord."""
+        chord = chord_at(self.spec.chords, tick)
+        return min(self.spec.frames, self._clock.frame(chord.start_tick + chord.ticks - PEDAL_LIFT_TICKS, self.rate))
 
     def _factor(self, kind: LayerKind) -> float:
         """Return a layer's factor of power with its reverb and its ducking."""
