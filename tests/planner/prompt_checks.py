@@ -1,4 +1,4 @@
-"""Checks of the facts that a row of written_prompts.toml states, on the plan of its prompt."""
+"""Checks of the facts that a row of a table of written prompts states, on the plan of its prompt."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from segue_music.elements import Key
     from segue_music.plan import Plan, SectionSpec
 
-PATH: Final = Path(__file__).parent / "written_prompts.toml"
-ROWS: Final[list[dict[str, Any]]] = tomllib.loads(PATH.read_text(encoding="utf-8"))["rows"]
+TABLES: Final[dict[str, list[dict[str, Any]]]] = {
+    name: tomllib.loads((Path(__file__).parent / f"{name}_prompts.toml").read_text(encoding="utf-8"))["rows"]
+    for name in ("written", "tuned", "held_out")
+}
+ROWS: Final = [row for rows in TABLES.values() for row in rows]
 QUIET: Final = 0.5
 
 
@@ -152,6 +155,10 @@ def _tempos(heard: Heard, wanted: list[float]) -> bool:
     )
 
 
+def _starts_at(heard: Heard, spec: SectionSpec, bpm: float) -> bool:
+    return abs(heard.bpm(spec.tempo_points[0].quarters_per_minute) / bpm - 1) < 0.04
+
+
 def _loudest(heard: Heard, second: float) -> bool:
     averages = [mean(spec) for spec in heard.sections]
     index = averages.index(max(averages))
@@ -212,6 +219,10 @@ CHECKS: Final[dict[str, Callable[[Heard, Any], bool]]] = {
     "modes_of": lambda h, w: _each_role(h, w, _mode_is),
     "key_of": lambda h, w: _each_role(h, w, lambda spec, name: spec.key is not None and key_name(spec.key) == name),
     "tempos": _tempos,
+    "tempo_of": lambda h, w: _each_role(h, w, lambda spec, bpm: _starts_at(h, spec, bpm)),
+    "metres_of": lambda h, w: _each_role(
+        h, w, lambda spec, name: spec.metre is not None and metre_name(spec.metre) == name
+    ),
     "warns": _warns,
     "unread": _unread,
     "guessed": lambda h, w: (

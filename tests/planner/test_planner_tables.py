@@ -107,7 +107,7 @@ def test_every_form_is_used_at_some_length(name: str) -> None:
 def test_no_table_has_an_unknown_key() -> None:
     assert set(load_table(WORDS)) == {
         "tempo", "moods", "roles", "letters", "numbers", "units", "negation", "course", "clips", "ignored", "silenced",
-        "opening", "metres", "energy", "section", "fillers", "groups", "ensemble_of", "spelled",
+        "opening", "metres", "energy", "section", "fillers", "groups", "ensemble_of", "spelled", "places", "ordinals",
     }  # fmt: skip
     assert set(load_table(INSTRUMENTS)) == {kind.name for kind in LayerKind if kind} | {"whole"}
     for section, keys in {

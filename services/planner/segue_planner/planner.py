@@ -26,6 +26,7 @@ from segue_planner.names import bars_name, metre_name, role_name
 from segue_planner.parts.motif import random_of
 from segue_planner.parts.placement import place_sections, with_same_timbre
 from segue_planner.parts.section_writer import SectionWriter
+from segue_planner.promises import undone
 from segue_planner.prompt.clauses import not_read, quoted
 from segue_planner.prompt.exclusions import read_negative_prompt, with_artists, with_exclusions
 from segue_planner.prompt.reader import read_prompt
@@ -120,7 +121,10 @@ class Planner:
             chance=self._chance, facts=facts, timed=timed, proposed=self._proposed, lyrics=self._lyrics,
             stage=stage,
         )  # fmt: skip
-        plan = self._assembled(facts, timed, writer.write())
+        specs = writer.write()
+        for undone_words in undone(self._prompt, specs, stage):
+            self._log.warn("prompt_not_done", undone_words)
+        plan = self._assembled(facts, timed, specs)
         return dataclasses.replace(plan, digest=codec.plan_digest(plan))
 
     def _check_voices(self) -> None:
@@ -152,6 +156,7 @@ class Planner:
             outline=lambda bars: outline_form(bars, facts.genre, request),
             num_requested=len(self._brief.form),
             change=self._prompt.changes.tempo if self._prompt.changes else None,
+            metres=[change.metre for change in request.metres],
         )
         return fitter.fit()
 
@@ -166,7 +171,7 @@ class Planner:
             sample_rate=facts.sample_rate,
             frames=timed.total_frames,
             quarters_per_minute=timed.quarters_per_minute,
-            metre=timed.metre,
+            metre=timed.metre if any(spec.metre == timed.metre for spec in specs) else specs[0].metre or timed.metre,
             key=facts.key,
             genre=facts.genre.name,
             moods=self._moods(facts.genre),
@@ -224,6 +229,9 @@ class Planner:
             without=frozenset(prompt.without_roles),
             long_start="long_start" in prompt.course,
             long_end="long_end" in prompt.course,
+            first=prompt.first_role.value if prompt.first_role else None,
+            last=prompt.last_role.value if prompt.last_role else None,
+            metres=() if self._brief.metre or not prompt.changes else tuple(prompt.changes.metres),
             loop=(self._brief.kind or (Kind.LOOP if "loop" in prompt.course else Kind.PIECE)) == Kind.LOOP,
         )
         if not (prompt.form or request.loop) and self._lyrics and self._lyrics.form:
@@ -321,10 +329,14 @@ class Planner:
     def _record_directions(self, stage: Stage) -> None:
         """Record what happens at places, and warn about places that the piece lacks."""
         changes = self._prompt.changes
+        for section in stage.sections:
+            if section.metre and changes:
+                words = next(change.words for change in changes.metres if change.metre == section.metre)
+                self._log.record("metre", f"{section.label} in {metre_name(section.metre)}", Origin.PROMPT, words)
         if changes and changes.metre_words:
             self._log.warn(
                 "metre_change_not_planned",
-                f"{changes.metre_words!r}: a piece has one metre; it is {metre_name(stage.metre)} throughout",
+                f"{changes.metre_words!r}: a section has one metre; it is {metre_name(stage.metre)} throughout",
             )
         if changes and changes.tempo:
             self._log.record("tempo change", f"to {changes.tempo.factor:.3g} times", Origin.PROMPT, changes.tempo.words)

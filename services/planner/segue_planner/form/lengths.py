@@ -17,7 +17,7 @@ from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
 
     from segue_music.elements import TempoPoint
     from segue_planner.facts.decision_log import DecisionLog
@@ -60,10 +60,12 @@ class LengthFitter:
         outline: Callable[[int], tuple[SectionOutline, ...]],
         num_requested: int,
         change: TempoChange | None = None,
+        metres: Sequence[Metre] = (),
     ) -> None:
         """`outline` divides a number of bars into sections; `num_requested` is the number of sections in the brief."""
         self._facts, self._tail, self._course, self._log = facts, tail, course, log
         self._outline, self._num_requested, self._change = outline, num_requested, change
+        self._metres = metres
 
     def fit(self) -> TimedForm:
         """Fit the piece, or raise LengthNotPossible with the nearest possible lengths."""
@@ -103,13 +105,15 @@ class LengthFitter:
                 "metre",
                 metadata={"longer": f"{bar / facts.sample_rate:.6f}s"},
             )
-        bars = int((frames + 1) / bar * self._fastest())
+        changed = [bar * timing.ticks_per_bar(each) / timing.ticks_per_bar(metre) for each in self._metres]
+        shortest, longest = min([bar, *changed]), max([bar, *changed])
+        bars = int((frames + 1) / shortest * self._fastest())
         while True:
             self._check_form(bars, bar)
             exact = self._frames_of(tempo, metre, bars)
             if exact <= frames + 1 or bars == 1:
                 break
-            bars = max(1, bars - max(1, int((exact - frames) / bar / self._fastest())))
+            bars = max(1, bars - max(1, int((exact - frames) / longest / self._fastest())))
         if abs(frames - exact) > 1:
             self._check_rest(frames, bar, bars, bpm_name(tempo, metre))
         return self._timed(tempo, metre, bars, frames)
@@ -145,6 +149,10 @@ class LengthFitter:
         high = min(FASTEST, facts.tempo.fastest * (1 + TUNING))
         metre = facts.metre if facts.metre_is_stated else self._short_metre(facts.tempo.preferred, high, int(room))
         bars, tempo = self._best_bars(room, metre, low, high)
+        if self._metres:
+            # Bars of another metre are longer or shorter.
+            usual = self._frames_of(tempo, metre, bars) / (bars * _bar_frames(tempo, metre, facts.sample_rate))
+            bars, tempo = self._best_bars(room / usual, metre, low, high)
         self._check_form(bars, _bar_frames(tempo, metre, facts.sample_rate))
         tempo = playable(tempo * self._frames_of(tempo, metre, bars) / room)
         while bars > 1 and self._frames_of(tempo, metre, bars) > frames + 1:
@@ -236,7 +244,10 @@ class LengthFitter:
         """Return the number of frames that a number of bars takes."""
         sections = self._outline(bars)
         maps = tempo_maps(tempo, metre, sections, self._course, self._change)
-        seconds = (_seconds(points, section.bars, metre) for points, section in zip(maps, sections, strict=True))
+        seconds = (
+            _seconds(points, section.bars, section.metre or metre)
+            for points, section in zip(maps, sections, strict=True)
+        )
         return math.fsum(seconds) * self._facts.sample_rate
 
     def _timed(self, tempo: float, metre: Metre, bars: int, frames: int | None) -> TimedForm:
@@ -244,7 +255,7 @@ class LengthFitter:
         sections = self._outline(bars)
         maps = tempo_maps(tempo, metre, sections, self._course, self._change)
         lengths = [
-            timing.section_frames(section.bars, metre, points, facts.sample_rate)
+            timing.section_frames(section.bars, section.metre or metre, points, facts.sample_rate)
             for section, points in zip(sections, maps, strict=True)
         ]
         tail = 0 if frames is None else frames - sum(lengths)

@@ -11,12 +11,15 @@ from segue_planner.form.bars import share_bars
 from segue_planner.form.roles import apply_request, choose_roles
 from segue_planner.limits import MAX_BARS, MAX_SECTIONS
 from segue_planner.names import role_name
+from segue_planner.prompt.places.places import ALL, LAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from segue_music.elements import Metre
     from segue_planner.form.request import FormRequest
     from segue_planner.genres.genre import Genre
+    from segue_planner.prompt.prompt_facts import MetreChange
 
 R = Role
 MOTIF_USES: Final = {
@@ -38,6 +41,8 @@ class SectionOutline:
     motif_use: MotifUse
     place: int
     """The index in the form before long sections were divided for the model."""
+    metre: Metre | None = None
+    """Its own metre; None: that of the piece."""
 
 
 def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[SectionOutline, ...]:
@@ -71,7 +76,30 @@ def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[S
     for role, bars, place in zip(roles, lengths, places, strict=True):
         counts[role] = counts.get(role, 0) + 1
         outlines.append(_outline(role, bars, counts[role], place, total=roles.count(role)))
-    return tuple(outlines)
+    return tuple(_with_metres(outlines, request.metres) if request.metres else outlines)
+
+
+def _with_metres(outlines: list[SectionOutline], changes: Sequence[MetreChange]) -> list[SectionOutline]:
+    """Give sections their own metres. Parts of one that was divided belong together."""
+    found = list(outlines)
+    present = {outline.role for outline in outlines}
+    for change in changes:
+        role = change.role
+        if role is not None:
+            role = R.DROP if role == R.CHORUS and role not in present else role
+            places = list(dict.fromkeys(each.place for each in outlines if each.role == role))
+            chosen = (
+                places
+                if change.number == ALL
+                else places[-1:]
+                if change.number == LAST
+                else places[change.number - 1 : change.number]
+            )
+        else:
+            places = list(dict.fromkeys(each.place for each in outlines))
+            chosen = places[-1:] if change.number == LAST else places[(len(places) + 1) // 2 :]
+        found = [replace(each, metre=change.metre) if each.place in chosen else each for each in found]
+    return found
 
 
 def _cut(

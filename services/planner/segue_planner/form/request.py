@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segue_music.plan import Role
+    from segue_planner.prompt.prompt_facts import MetreChange
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class FormRequest:
     counts: Mapping[Role, int] = field(default_factory=dict)
     """How often a role occurs."""
     least_sections: int = 0
+    first: Role | None = None
+    """The role that begins the piece."""
+    last: Role | None = None
+    """The role that ends the piece."""
+    metres: tuple[MetreChange, ...] = ()
+    """Sections in another metre than the piece."""
     has: tuple[Role, ...] = ()
     """Roles that must occur."""
     without: frozenset[Role] = frozenset()

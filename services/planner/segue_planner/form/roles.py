@@ -12,7 +12,7 @@ from segue_planner.genres.forms import form_templates, usual_bars
 from segue_planner.limits import MAX_SECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from segue_planner.form.request import FormRequest
     from segue_planner.genres.genre import Genre
@@ -21,6 +21,10 @@ R = Role
 PEAKS: Final = (R.CHORUS, R.DROP, R.MOTIF, R.RESOLUTION)
 """Roles that a bridge or a solo leads to. The last peak is the fullest section."""
 ENDINGS: Final = frozenset({R.OUTRO, R.RESOLUTION})
+STAND_INS: Final[Mapping[Role, tuple[Role, ...]]] = {
+    R.CHORUS: (R.DROP, R.MOTIF, R.RESOLUTION), R.DROP: (R.CHORUS,), R.VERSE: (R.MOTIF,), R.OUTRO: (R.RESOLUTION,),
+}  # fmt: skip
+"""Roles that stand in for one that the form lacks: the drop is the chorus of dance music."""
 LONG_SECTION_BARS: Final = 16
 LONGEST_LOOP_SECTION: Final = 16
 """A loop of at most this many bars is one section, whose end leads into its own start."""
@@ -134,11 +138,33 @@ def apply_request(roles: Sequence[Role], request: FormRequest) -> list[Role]:
             found.insert(0, role)
         elif role == R.OUTRO:
             found.append(role)
-        elif role in {R.CHORUS, R.DROP} and R.MOTIF in found:
-            found[found.index(R.MOTIF)] = role
+        elif role in {R.CHORUS, R.DROP} and R.MOTIF in found[1 if _changes_metre(role, request) else 0 :]:
+            found[found.index(R.MOTIF, 1 if _changes_metre(role, request) else 0)] = role
         else:
             found.insert(_position_for(role, found), role)
-    return _with_counts(found, request) or [R.MOTIF]
+    return _with_edges(_with_counts(found, request) or [R.MOTIF], request)
+
+
+def _changes_metre(role: Role, request: FormRequest) -> bool:
+    """Return whether a role is in another metre than the piece, which needs a section before it."""
+    return any(change.role == role for change in request.metres)
+
+
+def _with_edges(roles: list[Role], request: FormRequest) -> list[Role]:
+    """Return a form that begins and ends with the requested roles."""
+    found, first, last = list(roles), _present(request.first, roles), _present(request.last, roles)
+    if first and found[0] != first:
+        found = [first, *(found[1:] if found[0] in {R.INTRO, R.MOTIF} or (found[1:2] == [first]) else found)]
+    if last and found[-1] != last:
+        while len(found) > 1 and found[-1] in ENDINGS:
+            found.pop()
+        found = found if found[-1] == last else [*found, last]
+    return found
+
+
+def _present(role: Role | None, roles: Sequence[Role]) -> Role | None:
+    """Return a role, or the drop where the piece has drops in place of choruses."""
+    return R.DROP if role == R.CHORUS and R.CHORUS not in roles and R.DROP in roles else role
 
 
 def _with_counts(roles: list[Role], request: FormRequest) -> list[Role]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Role
+from segue_planner.form.roles import STAND_INS
 from segue_planner.prompt.places.places import ALL, LAST, Point
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from segue_music.elements import Metre
+    from segue_music.plan import Role
     from segue_planner.form.lengths import TimedForm
+    from segue_planner.form.outline import SectionOutline
     from segue_planner.prompt.places.places import Place
     from segue_planner.prompt.prompt_facts import Direction
 
-STAND_INS: Final[Mapping[Role, tuple[Role, ...]]] = {
-    Role.CHORUS: (Role.DROP, Role.MOTIF, Role.RESOLUTION), Role.DROP: (Role.CHORUS,), Role.VERSE: (Role.MOTIF,),
-    Role.OUTRO: (Role.RESOLUTION,),
-}  # fmt: skip
-"""Roles that stand in for one that the form lacks: the drop is the chorus of dance music."""
+NEAR: Final = 0.75
+"""The bars within which a time belongs to the border of two sections."""
 LEAST_PART: Final = 1
 """A section is divided only where both parts have this many bars."""
 
@@ -42,6 +41,25 @@ class Stage:
     def metre(self) -> Metre:
         """The metre of the piece."""
         return self._timed.metre
+
+    @property
+    def sections(self) -> Sequence[SectionOutline]:
+        """The sections of the piece."""
+        return self._timed.sections
+
+    @property
+    def total_seconds(self) -> float:
+        """The length of the piece with its ring-out."""
+        return self._timed.total_frames / self._sample_rate
+
+    def seconds(self, bar: int) -> float:
+        """Return when a bar begins."""
+        for index, section in enumerate(self._timed.sections):
+            if bar < self._starts[index + 1]:
+                length = self._frames[index + 1] - self._frames[index]
+                frame = self._frames[index] + length * (bar - self._starts[index]) / section.bars
+                return frame / self._sample_rate
+        return self._frames[-1] / self._sample_rate
 
     def cuts(self) -> tuple[int, ...]:
         """Return the bars at which sections must be divided so that each place is whole sections."""
@@ -118,7 +136,7 @@ class Stage:
 
     def _snapped(self, exact: float) -> int:
         near = min(self._starts, key=lambda start: abs(start - exact))
-        return near if abs(near - exact) < 1 else round(exact)
+        return near if abs(near - exact) < NEAR else round(exact)
 
     def inside(self, index: int, place: Place) -> bool:
         """Return whether a section is in a place."""
@@ -134,7 +152,10 @@ class Stage:
         found = []
         for direction in self._directions:
             is_inside = self.inside(index, direction.place)
-            again = index and direction.place.is_moment and direction.energy and self.inside(index - 1, direction.place)
+            is_once = direction.place.is_moment and (
+                direction.stops or (direction.energy and not direction.place.lasts)
+            )
+            again = index and is_once and self.inside(index - 1, direction.place)
             if is_inside and not again:
                 found.append(direction)
         return found

@@ -43,7 +43,7 @@ def tempo_maps(
             own *= change.factor
         points = [TempoPoint(0, playable(own))]
         if "slows_down" in course and index + 1 == len(sections) and section.bars > 1:
-            points += _ritardando(own, metre, section.bars)
+            points += _ritardando(own, section.metre or metre, section.bars)
         found.append(tuple(points))
     return tuple(found)
 
@@ -60,10 +60,11 @@ def _ramp(
     tempo: float, metre: Metre, sections: Sequence[SectionOutline], factor: float
 ) -> tuple[tuple[TempoPoint, ...], ...]:
     """Return tempo points that change steadily to the last bar."""
-    bar, total = timing.ticks_per_bar(metre), sum(section.bars for section in sections)
+    total = sum(section.bars for section in sections)
     step = 2 if total > MAX_RAMP_BARS else 1
     found, first = [], 0
     for section in sections:
+        bar = timing.ticks_per_bar(section.metre or metre)
         numbers = range(0, section.bars, step if section.bars <= MAX_RAMP_BARS else section.bars // 16)
         found.append(
             tuple(

@@ -30,6 +30,8 @@ QUIET: Final = (0.12, 0.4)
 """The energy of a section that a prompt calls quiet, for bars of the least and the most energy."""
 LOUD: Final = (0.85, 1.0)
 MAX_IN_LAYER: Final = 8
+MOST_IN_PLACE: Final = 2
+"""The most layers that play in place of those that enter later."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,16 @@ def staged_layers(
     """Return a section's layers as the directions say: `here` hold in it, `elsewhere` in others only."""
     levels = {layer.kind: layer.level for layer in layers}
     players: dict[LayerKind, tuple[str, ...]] = {layer.kind: layer.instruments for layer in layers}
-    for direction in elsewhere:
-        if direction.enters:
-            players = _without(players, direction.players.instruments) or players
+    absent = {
+        name: words
+        for direction in elsewhere
+        if direction.enters or direction.only_there
+        for name, words in direction.players.instruments.items()
+    }
+    # Where all players of a section enter later, others of the piece play.
+    players = (
+        _without(players, absent) or dict(list(_without(dict(everyone), absent).items())[:MOST_IN_PLACE]) or players
+    )
     for direction in here:
         if direction.everyone:
             players = {**everyone, **players}

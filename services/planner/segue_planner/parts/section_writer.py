@@ -10,17 +10,18 @@ from segue_music.plan import Cadence, Continuity, Kind, Origin, Role, SectionSpe
 from segue_music.theory import key_name
 from segue_planner.averages import mean
 from segue_planner.checks.brief_checks import refuse_long_negative_prompt
-from segue_planner.form.roles import PEAKS
+from segue_planner.form.roles import ENDINGS, PEAKS
 from segue_planner.form.transitions import choose_transition
 from segue_planner.genres.artists import without_names
 from segue_planner.limits import MAX_NEGATIVE_PROMPT_BYTES, MAX_STYLE_BYTES
+from segue_planner.names import role_name
 from segue_planner.parts.arrangement import Arranger
 from segue_planner.parts.cadences import choose_cadence
 from segue_planner.parts.chords import choose_progression, fill_chords
 from segue_planner.parts.energy import energy_curves
 from segue_planner.parts.ensemble import EnsembleBuilder
 from segue_planner.parts.keys import parallel, raised, relative, subdominant
-from segue_planner.parts.motif import make_motif
+from segue_planner.parts.motif import make_motif, random_of
 from segue_planner.parts.placement import choose_continuity, target_lufs, with_neighbours
 from segue_planner.parts.prompted_section import staged_energy, staged_layers
 from segue_planner.parts.section_prompts import LAYER_WORDS, with_prompts
@@ -29,9 +30,9 @@ from segue_planner.text import clean, clip
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from segue_music.elements import Chord, Layer, Motif
+    from segue_music.elements import Chord, Layer, Metre, Motif
     from segue_music.plan import Brief, ModelProfile
     from segue_planner.facts.decision_log import DecisionLog
     from segue_planner.facts.piece_facts import PieceFacts
@@ -56,7 +57,8 @@ CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
 class _Parts:
     """The parts of the sections; each sequence has one entry for each section."""
 
-    motif: Motif
+    motifs: Mapping[Metre, Motif]
+    """The theme in each metre of the piece."""
     energy: Sequence[tuple[float, ...]]
     keys: Sequence[Key]
     layers: Sequence[tuple[Layer, ...]]
@@ -105,14 +107,14 @@ class SectionWriter:
 
     def _parts(self) -> _Parts:
         facts, sections = self._facts, self._timed.sections
-        motif = make_motif(self._timed.metre, self._chance)
+        motifs = self._motifs()
         ensemble = EnsembleBuilder(self._brief, self._prompt, facts.genre, self._log).build()
         energy = energy_curves(sections, facts.arousal, self._prompt.course)
         energy = [staged_energy(values, self._stage.here(index)) for index, values in enumerate(energy)]
         fullest = max(range(len(energy)), key=lambda index: mean(energy[index]))
         arranger = Arranger(ensemble, facts.genre)
         return _Parts(
-            motif=motif,
+            motifs=motifs,
             energy=energy,
             keys=self._keys(),
             layers=[
@@ -130,6 +132,17 @@ class SectionWriter:
             negative_prompt=self._negative_prompt(ensemble),
         )
 
+    def _motifs(self) -> dict[Metre, Motif]:
+        """Return the theme in the metre of the piece and in those of single sections, from the same random numbers."""
+        state = self._chance.getstate()
+        found = {self._timed.metre: make_motif(self._timed.metre, self._chance)}
+        for section in self._timed.sections:
+            if section.metre and section.metre not in found:
+                again = random_of(0)
+                again.setstate(state)
+                found[section.metre] = make_motif(section.metre, again)
+        return found
+
     def _section(self, index: int, parts: _Parts) -> SectionSpec:
         facts, timed, outline = self._facts, self._timed, self._timed.sections[index]
         is_last = index + 1 == len(timed.sections)
@@ -143,7 +156,7 @@ class SectionWriter:
             frames=timed.frames[index],
             tail_frames=timed.tail_frames if is_last else 0,
             sample_rate=facts.sample_rate,
-            metre=timed.metre,
+            metre=outline.metre or timed.metre,
             tempo_points=timed.tempo_points[index],
             key=parts.keys[index],
             genre=facts.genre.name,
@@ -151,7 +164,7 @@ class SectionWriter:
             layers=parts.layers[index],
             chords=self._chords(index, parts.keys, cadence),
             cadence=cadence,
-            motif=parts.motif,
+            motif=parts.motifs[outline.metre or timed.metre],
             motif_use=outline.motif_use,
             groove=self._groove(outline),
             transition=self._transition(index, parts),
@@ -190,7 +203,8 @@ class SectionWriter:
             count = sum(other.role == section.role for other in timed.sections[: index + 1])
             progression = choose_progression(facts.genre.progressions(key.mode), section.role, count)
             chord_bars = facts.genre.chord_bars
-        return fill_chords(progression, key, timed.metre, section.bars, cadence, chord_bars, leads_to=leads_to)
+        metre = section.metre or timed.metre
+        return fill_chords(progression, key, metre, section.bars, cadence, chord_bars, leads_to=leads_to)
 
     def _keys(self) -> list[Key]:
         """Return each section's key: "key change" lifts the last peak, and some forms leave the key in the middle."""
@@ -216,6 +230,8 @@ class SectionWriter:
         facts, sections = self._facts, self._timed.sections
         keys = [facts.key] * len(sections)
         peaks = [index for index, section in enumerate(sections) if section.role in PEAKS and index]
+        peaks = peaks or [index for index, section in enumerate(sections) if index and section.role not in ENDINGS]
+        peaks = peaks or list(range(1, len(sections)))
         if not peaks:
             self._log.warn("no_key_change", f"{words!r}: the piece is too short for a key change")
             return keys
@@ -224,6 +240,12 @@ class SectionWriter:
         if changes.every:
             return self._rising_keys(steps, words)
         lifted = raised(facts.key, steps)
+        alone = [section.role == changes.step_role for section in sections]
+        if changes.step_role is not None and any(alone):
+            self._log.record(
+                "key change", f"{key_name(lifted)} in the {role_name(changes.step_role)}", Origin.PROMPT, words
+            )
+            return [lifted if is_alone else facts.key for is_alone in alone]
         first = peaks[-1]
         if changes.last_key or changes.related:
             lifted = changes.last_key or (relative if changes.related == "relative" else parallel)(facts.key)

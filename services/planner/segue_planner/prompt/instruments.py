@@ -9,8 +9,8 @@ from segue_music.elements import LayerKind
 from segue_music.plan import Role
 from segue_planner.prompt.negation import MAX_FILLERS
 from segue_planner.prompt.word_list.instruments import instruments, whole_layers
-from segue_planner.prompt.word_list.phrases import PUNCTUATION
-from segue_planner.prompt.word_list.words import word_list
+from segue_planner.prompt.word_list.phrases import PUNCTUATION, tokenise
+from segue_planner.prompt.word_list.words import phrase_tree, word_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +44,22 @@ SUGGESTING: Final = frozenset(
     }
 )  # fmt: skip
 """Instruments that suggest others beside them."""
+COUNTED: Final = frozenset(
+    {
+        "two", "three", "four", "2", "3", "4", "zwei", "drei", "deux", "trois", "dos", "tres", "due", "tre", "dois",
+        "duas", "два", "две", "три",
+    }
+)  # fmt: skip
+"""Numbers of players: "two guitars" are the whole cast."""
 PLAYED: Final = frozenset({"drums", "bass", "percussion", "vocals"})
 """Names of whole layers that somebody plays: "guitar, bass and drums" is a trio."""
-CHAMBER_PIECES: Final = frozenset({"sonata", "nocturne", "etude", "fugue", "chamber music", "klassik"})
+CHAMBER_PIECES: Final = frozenset(
+    {
+        "sonata", "nocturne", "etude", "fugue", "chamber music", "klassik", "waltz", "waltzes", "walzer", "valse",
+        "vals", "valzer", "valsa", "вальс", "ワルツ", "圆舞曲", "华尔兹", "minuet", "mazurka", "rondo",
+        "prelude", "impromptu",
+    }
+)  # fmt: skip
 """Words for a genre beside which the only named instruments play alone, too."""
 PITCHED: Final = frozenset({LayerKind.HARMONY, LayerKind.LEAD, LayerKind.TEXTURES, LayerKind.BASS})
 VOICES: Final = "voices"
@@ -163,6 +176,13 @@ def _only_candidates(phrases: PromptPhrases) -> Iterator[tuple[str, PhraseMatch]
                 yield phrases.words_between(before.first, match.last), match
 
 
+def genre_within(match: PhraseMatch) -> str | None:
+    """Return the genre that an instrument's phrase names: "funk bass" is of funk."""
+    tokens = tokenise(match.words)
+    found = (phrase_tree().find(match.words, [token]) for token in tokens) if len(tokens) > 1 else ()
+    return next((name for each in found if each and (name := each[0].name("genre"))), None)
+
+
 def _read_group(phrases: PromptPhrases, facts: PromptFacts) -> None:
     """Read the name of a whole cast, for example "string quartet": nobody else plays."""
     for match in phrases.wanted:
@@ -177,12 +197,19 @@ def _read_group(phrases: PromptPhrases, facts: PromptFacts) -> None:
 def _read_alone(phrases: PromptPhrases, facts: PromptFacts) -> None:
     """Read "calm piano": the only named instruments of a prompt without a genre play alone."""
     genre = facts.genre and facts.genre.words.lower() not in CHAMBER_PIECES
+    named = [match for match in phrases.wanted if match.name("instrument")]
+    counted = [match for match in named if match.first and phrases.tokens[match.first - 1].text in COUNTED]
+    if counted and not (genre or facts.only or facts.opens):
+        facts.only = phrases.words_between(counted[0].first - 1, counted[0].last)
+        return
     stated = genre or facts.only or facts.opens or facts.without_layers or not facts.instruments
     if stated or any(token.text in BANDS for token in phrases.tokens):
         return
-    if any(match.name("genre_hint") or match.name("vote.artists") for match in phrases.wanted):
+    hints = (match for match in phrases.wanted if match.words.lower() not in CHAMBER_PIECES)
+    if any(match.name("genre_hint") or match.name("vote.artists") for match in hints):
         return
-    named = [match for match in phrases.wanted if match.name("instrument")]
+    if any(genre_within(match) not in {None, "classical"} for match in named):
+        return
     before = {phrases.tokens[index].text for match in named for index in range(max(0, match.first - 2), match.first)}
     kinds = {instruments()[name] for name in facts.instruments}
     if before & JOINS or not kinds & PITCHED or any(name in SUGGESTING for name in facts.instruments):

@@ -29,7 +29,11 @@ BLUES: Final = re.compile(
     re.IGNORECASE,
 )
 """Rounds of a twelve-bar blues."""
+PRIMES: Final = re.compile(r"(?<![\w.'])(?P<minutes>\d{1,2})'\s?(?P<seconds>[0-5]\d)(?:''|[\"”″])?(?!\w)")
+"""Minutes and seconds with primes: 2'30"."""
+CJK_LENGTH: Final = re.compile(r"(?<!\d)(?P<minutes>\d{1,2})分(?:钟|鐘|間)?(?P<seconds>[0-5]?\d)秒")
 ARTICLES: Final = frozenset({"a", "an", "one", "ein", "eine", "einer", "un", "une", "uno", "una"})
+YEARS: Final = re.compile(r"(?:1[5-9]|20)\d0s", re.IGNORECASE)
 DECADES: Final = frozenset({"50s", "60s", "70s", "80s", "90s", "00s"})
 AFTER_SECONDS: Final = frozenset(
     {
@@ -90,12 +94,12 @@ def _without_section_bars(text: str, facts: PromptFacts) -> str:
 @cache
 def _length_pattern() -> re.Pattern[str]:
     numbers = _any_of(list(word_list()["numbers"]))
-    units = _any_of(list(time_units()))
+    units, seconds = _any_of(list(time_units())), _any_of(word_list()["units"]["seconds"])
     return re.compile(
         rf"(?<![\w.:/#])(?P<number>\d{{1,5}}(?:[.,]\d{{1,3}})?|{numbers})(?P<half>\sand\sa\shalf)?(?:\s|-)?"
-        rf"(?P<article>(?:an?)\s)?(?P<unit>{units})(?!\w)(?P<later>\sand\sa\shalf|\sy\smedio|\se\smezzo|\se\smeio|\set\sdemie)?"
+        rf"(?P<article>(?:an?)\s)?(?P<unit>{units})(?!\w)(?P<later>\sand\sa\shalf|\sy\smedio|\se\smezzo|\se\smeio|\set\sdemie|半)?"
         rf"(?:\s(?P<bare>[0-5]\d)(?![\w:.%])(?!\s?(?:bpm|{units}|beats?)))?"
-        rf"(?:,?\s(?:and\s)?(?P<more>\d{{1,2}})\s?(?:seconds?|secs?|s)(?!\w))?",
+        rf"(?:,?\s(?:(?:and|und|et|y|e|и)\s)?(?P<more>\d{{1,2}})\s?(?:{seconds})(?!\w))?",
         re.IGNORECASE,
     )
 
@@ -106,7 +110,7 @@ def _any_of(names: list[str]) -> str:
 
 def _lengths(prompt: str, text: str) -> Iterator[tuple[float, str]]:
     """Yield each length in seconds with its words."""
-    for pattern in (CLOCK, COMPACT):
+    for pattern in (CLOCK, COMPACT, PRIMES, CJK_LENGTH):
         for match in pattern.finditer(text):
             yield int(match["minutes"]) * 60.0 + int(match["seconds"]), match[0]
     for match in _length_pattern().finditer(text):
@@ -128,6 +132,8 @@ def _number(word: str) -> float:
 
 def _is_decade(text: str, match: re.Match[str]) -> bool:
     """Distinguish "90s rock" from "90s of rock"."""
+    if YEARS.fullmatch(match[0].strip()):
+        return True
     if match[0].lower() not in DECADES:
         return False
     after = text[match.end() :].split(maxsplit=1)

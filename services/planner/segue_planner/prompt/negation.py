@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PLAIN: Final = {
     0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-", 0x266F: "#", 0x266D: "b",
     0x0130: "I", 0x0131: "i", 0x017F: "s", 0x212A: "K",
+    # Wide signs, letters and digits of East Asian keyboards.
+    0x3000: " ", 0x3001: ",", 0x3002: ".", **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
 }  # fmt: skip
 CJK_WORD: Final = re.compile(f"[{CJK}]")
 JOINING: Final = frozenset(

@@ -37,6 +37,17 @@ class TempoChange:
     role: Role | None = None
 
 
+@dataclass(frozen=True)
+class MetreChange:
+    """Another metre in the sections of a role, in one of them, or from the middle of the piece on."""
+
+    metre: Metre
+    words: str
+    role: Role | None = None
+    number: int = 0
+    """As in `Place`."""
+
+
 @dataclass
 class Changes:
     """Changes of key, tempo and metre that a prompt states."""
@@ -50,8 +61,12 @@ class Changes:
     """Whether each return of the peak is higher."""
     key_words: str = ""
     role_keys: dict[Role, tuple[Key | Mode, str]] = field(default_factory=dict)
+    step_role: Role | None = None
+    """The role that alone is in another key; None: the piece stays there from the last peak on."""
     tempo: TempoChange | None = None
+    metres: list[MetreChange] = field(default_factory=list)
     metre_words: str = ""
+    """A change of metre that no section can have: "alternating 7/8 and 5/8"."""
 
 
 @dataclass
@@ -93,6 +108,10 @@ class PromptFacts:
     """Instruments that begin the piece alone."""
     form: Stated[tuple[Role, ...]] | None = None
     """The sections in order."""
+    first_role: Stated[Role] | None = None
+    """The section that begins the piece."""
+    last_role: Stated[Role] | None = None
+    """The section that ends the piece."""
     has: dict[Role, str] = field(default_factory=dict)
     """Sections that must occur."""
     placed: dict[Role, str] = field(default_factory=dict)
@@ -142,6 +161,8 @@ class Direction:
     """Whether the wanted players are silent before the place."""
     stops: bool = False
     """Whether the band stops for a moment before the place."""
+    only_there: bool = False
+    """Whether the wanted players are silent at all other places: "choir in the chorus only"."""
 
 
 def stated_words(facts: PromptFacts) -> Iterator[str]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
 from segue_planner.genres.artists import UNNAMED
 from segue_planner.genres.votes import ITALIAN, PHRASE_KINDS, GenreVote, genres_of
 from segue_planner.prompt.clauses import unread_words
-from segue_planner.prompt.instruments import read_instruments
+from segue_planner.prompt.instruments import genre_within, read_instruments
 from segue_planner.prompt.key import read_key
 from segue_planner.prompt.length import read_length
 from segue_planner.prompt.negation import PLAIN, find_phrases
 from segue_planner.prompt.places.changes import split_changes
 from segue_planner.prompt.places.directions import roles_of, split_directions
 from segue_planner.prompt.prompt_facts import Changes, PromptFacts, Stated, stated_words
-from segue_planner.prompt.sections import read_sections
+from segue_planner.prompt.sections import read_sections, split_edges
 from segue_planner.prompt.tempo import read_metre, read_tempo
 from segue_planner.prompt.word_list.phrases import tokenise
 from segue_planner.text import blank_new_characters
@@ -39,7 +40,7 @@ def read_prompt(prompt: str) -> PromptFacts:
     """Read the facts that a prompt states."""
     facts = PromptFacts()
     facts.changes = Changes()
-    text = split_changes(blank_new_characters(prompt).translate(PLAIN), facts.changes)
+    text = split_edges(split_changes(blank_new_characters(prompt).translate(PLAIN), facts.changes), facts)
     text, facts.directions, idle = split_directions(text)
     facts.remarks += [f"{words!r}: nothing is known that happens there; it is ignored" for words in idle]
     phrases = find_phrases(text)
@@ -54,14 +55,26 @@ def read_prompt(prompt: str) -> PromptFacts:
     read_length(phrases, facts)
     if facts.changes.key_words and "key_change" not in facts.course:
         facts.course["key_change"] = facts.changes.key_words
-    for role, (_, words) in facts.changes.role_keys.items():
-        facts.has.setdefault(role, words)
+    _require_sections(facts, facts.changes)
     for role, words in roles_of(facts.directions):
         if role not in facts.has and facts.form is None:
             facts.placed[role] = words
     facts.spelling = phrases.spelling
     facts.not_understood = _not_understood(phrases, facts)
     return facts
+
+
+def _require_sections(facts: PromptFacts, changes: Changes) -> None:
+    """Require the sections in which something changes."""
+    for role, (_, words) in changes.role_keys.items():
+        facts.has.setdefault(role, words)
+    for change in changes.metres:
+        if change.role == Role.VERSE and facts.metre is None:
+            facts.metre = Stated(change.metre, change.words)
+        if change.role is not None:
+            facts.placed.setdefault(change.role, change.words)
+    if changes.step_role is not None:
+        facts.placed.setdefault(changes.step_role, changes.key_words)
 
 
 def _not_understood(phrases: PromptPhrases, facts: PromptFacts) -> list[str]:
@@ -90,10 +103,12 @@ def _read_genre(wanted: Sequence[PhraseMatch], facts: PromptFacts) -> None:
     Of adjacent genres the last is the noun ("orchestral rock"). Of several such groups the first counts.
     """
     strong = [match for match in wanted if match.name("genre")]
-    for index, match in enumerate(strong):
-        if index + 1 < len(strong) and strong[index + 1].first == match.last:
-            continue
-        facts.genre = Stated(match.name("genre") or "", match.words)
+    nouns = [match for match, after in pairwise([*strong, None]) if match and (not after or after.first != match.last)]
+    if nouns:
+        facts.genre = Stated(nouns[0].name("genre") or "", nouns[0].words)
+        others = [match.words for match in nouns[1:] if match.name("genre") != facts.genre.value]
+        if others:
+            facts.remarks.append(f"several genres: the first, {nouns[0].words!r}, is used; {others[0]!r} is ignored")
         return
     for match in wanted:
         hint = match.name("genre_hint")
@@ -112,6 +127,9 @@ def _read_votes(wanted: Sequence[PhraseMatch], facts: PromptFacts) -> None:
                 facts.votes.append(GenreVote(kind, genre, UNNAMED))
             elif genre:
                 facts.votes.append(GenreVote(kind, genre, match.words))
+        within = genre_within(match) if match.name("instrument") else None
+        if within:
+            facts.votes.append(GenreVote("words", within, match.words))
         for kind, name in (("instruments", match.name("instrument")), ("moods", match.name("mood"))):
             genre = genres_of(kind).get(name or "")
             if genre:

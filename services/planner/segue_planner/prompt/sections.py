@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
+from segue_planner.prompt.places.places import role_named, role_pattern
 from segue_planner.prompt.prompt_facts import Stated
 from segue_planner.prompt.word_list.words import word_list
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from segue_planner.prompt.negation import PromptPhrases
     from segue_planner.prompt.prompt_facts import PromptFacts
     from segue_planner.prompt.word_list.phrases import PhraseMatch, Token
 
 SEPARATORS: Final = frozenset(
-    {",", ">", "→", "|", "/", "+", "&", "and", "then", "und", "y", "et", "e", ";", ":", "(", ")"}
+    {
+        ",",
+        ">",
+        "→",
+        "|",
+        "/",
+        "+",
+        "&",
+        "and",
+        "then",
+        "und",
+        "y",
+        "et",
+        "e",
+        ";",
+        ":",
+        "(",
+        ")",
+        "first",
+        "finally",
+        "lastly",
+        "dann",
+        "puis",
+        "luego",
+        "poi",
+        "и",
+        "потом",
+        "затем",
+    }
 )
 BARS: Final = frozenset({"bar", "bars", "measures", "takte", "x", "times"})
-LETTERS: Final = re.compile(r"(?<!\w)(?P<letters>A['-]?(?:[ABC]['-]?){2,9})(?!\w)")
-SONG_WORDS: Final = re.compile(r"\b(?:song|standard|tune|vocals?|lyrics|jazz|rondo)\b", re.IGNORECASE)
+LETTERS: Final = re.compile(
+    r"(?<!\w)(?P<letters>A['-]?(?:[ABC]['-]?){2,9}|(?=A[\s-](?:[ABC][\s-])*A\b)A(?:[\s-][ABC]){2,9})(?!\w)"
+)
+SONG_WORDS: Final = re.compile(r"\b(?:song|standard|tune|vocals?|lyrics|jazz)\b", re.IGNORECASE)
 """Words that make the letters of a form those of a song."""
 EACH: Final = re.compile(
     r"(?P<bars>\d{1,3})[\s-]bars?\s(?:each|every|per\ssection)|each\s(?:of\s)?(?P<later>\d{1,3})\sbars?", re.IGNORECASE
@@ -33,6 +65,14 @@ COUNTED: Final = re.compile(
     r"\b(?P<count>two|three|four|five|[2-5])\s(?P<role>verses|choruses|bridges|solos|drops|refrains)\b", re.IGNORECASE
 )
 SINGLE: Final = re.compile(r"\b(?:(?:one|a|1)\s(?:single\s)?|single\s)section\b", re.IGNORECASE)
+FIRST_WORDS: Final = (
+    r"(?:start|begin|open|kick\soff)(?:s|ing)?(?:\s(?:straight|right|directly|immediately|away|off|out))*\s(?:with|on|at|in|from)"
+    r"|^\s*(?:straight|right|directly)\sinto|beginnt\smit|commence(?:\spar)?|empieza(?:\scon)?|começa\scom|inizia\scon|начинается\sс"  # noqa: RUF001  Russian
+)
+LAST_WORDS: Final = (
+    r"(?:end|finish|close|conclude)(?:s|es|ing)?\s(?:with|on|in|at)|endet\smit|finit\s(?:par|sur)|termina(?:\scon|\scom)?"
+    r"|finisce\scon|заканчивается"
+)
 SHORTEST_LIST: Final = 3
 LONGEST_LIST: Final = 64
 MAX_SECTION_BARS: Final = 256
@@ -69,6 +109,29 @@ def read_sections(phrases: PromptPhrases, facts: PromptFacts) -> None:
         facts.has.setdefault(_role(match), match.words)
     if "long_end" in facts.course and not facts.has.get(Role.OUTRO):
         facts.has[Role.OUTRO] = facts.course["long_end"]
+
+
+def split_edges(text: str, facts: PromptFacts) -> str:
+    """Read "start with the chorus" and "end on the chorus"; return the text with blanks in place of these words."""
+    for name, pattern in _edge_patterns().items():
+        match = pattern.search(text)
+        if match:
+            role = role_named(match["role"])
+            setattr(facts, name, Stated(role, match[0].strip()))
+            text = text[: match.start()] + " " * len(match[0]) + text[match.end() :]
+    return text
+
+
+@cache
+def _edge_patterns() -> Mapping[str, re.Pattern[str]]:
+    # "Starts with solo piano" names a player, not a section.
+    words = {"first_role": FIRST_WORDS, "last_role": LAST_WORDS}
+    return {
+        name: re.compile(
+            rf"(?<!\w)(?:{each})\s(?:a\s)?{role_pattern()}(?!(?<=solo)\s\w)(?!\s(?:only|alone))", re.IGNORECASE
+        )
+        for name, each in words.items()
+    }
 
 
 def _role(match: PhraseMatch) -> Role:

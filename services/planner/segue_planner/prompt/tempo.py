@@ -9,17 +9,20 @@ from segue_music.elements import Metre
 from segue_music.timing import quarters_from_bpm
 from segue_planner.limits import FASTEST, SLOWEST
 from segue_planner.prompt.prompt_facts import Stated
+from segue_planner.prompt.word_list.phrases import PUNCTUATION
 from segue_planner.prompt.word_list.words import time_units, word_list
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from segue_planner.prompt.negation import PromptPhrases
     from segue_planner.prompt.prompt_facts import PromptFacts
     from segue_planner.prompt.word_list.phrases import PhraseMatch
 
+AFTER_TEMPO: Final = frozenset({"in", "with", "and", "no", "for", "please", "pls", "but", "without"})
+"""Words after a tempo without a unit."""
 FOUR_FOUR: Final = Metre(4, 4)
-NUMBER: Final = r"(?<![\d.,/])\d{1,4}(?:\.\d{1,3})?"
+NUMBER: Final = r"(?<![\d./])(?<!\d,)\d{1,4}(?:\.\d{1,3})?"
 UNIT: Final = (
     r"bpm|beats?\s(?:per|a)\sminute|schläge\s(?:pro|in\sder)\sminute|battements\s(?:par|à\sla)\sminute"
     r"|(?:pulsaciones|pulsos|golpes|batidas)\spor\sminuto|battiti\sal\sminuto|ударов\sв\sминуту"  # noqa: RUF001  Russian
@@ -42,6 +45,8 @@ BARE: Final = re.compile(
 )
 """A tempo without its unit: "techno at 140"."""
 ALONE: Final = re.compile(r"(?<=,)\s?(?P<low>[5-9]\d|1\d\d|2[0-4]\d)\s?(?=,|$)")
+PLAYABLE: Final = re.compile(r"[6-9]\d|1\d\d|2[0-4]\d")
+"""A tempo beside a genre: "dnb 174"."""
 METRE: Final = re.compile(r"(?<![\d/.])(?P<beats>1[0-6]|[2-9])\s?/\s?(?P<unit>2|4|8)(?![\d/])(?!\s+of\b)")
 
 
@@ -62,7 +67,7 @@ def read_metre(phrases: PromptPhrases, facts: PromptFacts) -> None:
 
 def read_tempo(phrases: PromptPhrases, facts: PromptFacts) -> None:
     """Read the tempo: a number, a range, or a word."""
-    stated = _read_numbers(phrases.text, facts)
+    stated = [*_read_numbers(phrases.text, facts), *_beside_genres(phrases)]
     if stated:
         facts.bpm, facts.bpm_range = stated[0], None
         others = [each.words for each in stated[1:] if each.value != stated[0].value]
@@ -70,6 +75,19 @@ def read_tempo(phrases: PromptPhrases, facts: PromptFacts) -> None:
             facts.remarks.append(f"several tempos: the first, {stated[0].words!r}, is used; {others[0]!r} is ignored")
     elif facts.bpm_range is None:
         _read_tempo_word(phrases.wanted, facts)
+
+
+def _beside_genres(phrases: PromptPhrases) -> Iterator[Stated[float]]:
+    """Yield numbers that stand alone after a genre or a tempo word, or before a genre."""
+    for match in phrases.wanted:
+        number, following = phrases.word_at(match.last), phrases.word_at(match.last + 1)
+        is_last = not following or following in PUNCTUATION or following in AFTER_TEMPO
+        if (match.name("genre") or match.name("tempo")) and PLAYABLE.fullmatch(number) and is_last:
+            yield Stated(float(number), phrases.words_between(match.last, match.last + 1))
+        before = phrases.word_at(match.first - 1) if match.first else ""
+        is_first = match.first == 1 or (match.first > 1 and phrases.word_at(match.first - 2) in PUNCTUATION)
+        if match.name("genre") and is_first and PLAYABLE.fullmatch(before):
+            yield Stated(float(before), phrases.words_between(match.first - 1, match.first))
 
 
 def _read_numbers(text: str, facts: PromptFacts) -> list[Stated[float]]:

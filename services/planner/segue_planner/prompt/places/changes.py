@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from segue_music.elements import Metre
 from segue_music.plan import Role
 from segue_planner.limits import FASTEST, SLOWEST
 from segue_planner.prompt.key import MODES, read_key
-from segue_planner.prompt.prompt_facts import Changes, PromptFacts, TempoChange
+from segue_planner.prompt.places.places import ALL, LAST, ordinals, role_named, role_pattern
+from segue_planner.prompt.prompt_facts import Changes, MetreChange, PromptFacts, TempoChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +31,19 @@ MODULATION: Final = (
     r"(?:lift|lifts|raise|raises|move|moves|shift|shifts)\s(?:the\skey|up|down|to)|goes\sup|up|down)"
 )
 STEP: Final = re.compile(
-    rf"\b{MODULATION}(?:\s(?:up|down|by|the|key))*\s(?P<interval>"
+    rf"\b{MODULATION}(?:\s(?:up|down|by|the|key)){{0,4}}\s(?P<interval>"
     + "|".join(f"(?:{each})" for each in INTERVALS)
     + r")"
     r"(?P<rest>[^,.;]*)",
+    re.IGNORECASE,
+)
+STEP_AFTER: Final = re.compile(
+    r"\b(?P<interval>" + "|".join(f"(?:{each})" for each in INTERVALS) + r")\s(?P<way>higher|up|lower|down)\b",
+    re.IGNORECASE,
+)
+"""An interval before its direction: "every chorus a semitone higher"."""
+STEP_PLACE: Final = re.compile(
+    r"\b(?:for|in|at|during)\s(?:the\s)?(?P<last>(?:last|final|second)\s)?(?P<role>verse|chorus|bridge|solo|outro|breakdown)",
     re.IGNORECASE,
 )
 RELATED: Final = re.compile(
@@ -54,16 +66,20 @@ RAMP: Final = re.compile(
     re.IGNORECASE,
 )
 JUMP: Final = re.compile(
-    r"\b(?:tempo\s(?P<verb>doubles|halves)|(?P<double>double(?:s|d)?\s(?:the\s)?(?:tempo|speed)|twice\sas\sfast)"
-    r"|(?P<half>half\s(?:the\s)?(?:tempo|speed)|halve(?:s|d)?\sthe\stempo|half\sas\sfast))"
+    r"\b(?:tempo\s(?P<verb>doubles|halves)|(?P<double>double(?:s|d)?\s(?:the\s)?(?:tempo|speed)|twice\sas\sfast"
+    r"|(?:tempo|speed)\s(?:jumps|goes|rises)\s(?:up\s)?to\sdouble|doppeltes\stempo)"
+    r"|(?P<half>half\s(?:the\s)?(?:tempo|speed)|halve(?:s|d)?\sthe\stempo|half\sas\sfast"
+    r"|(?:tempo|speed)\s(?:drops|falls|goes|slows)\s(?:down\s)?(?:to|by)\s(?:a\s)?half|halbes\stempo))"
     r"(?P<where>\s(?:at|in|for|near)\sthe\s[\w\s-]{3,16})?",
     re.IGNORECASE,
 )
-METRES: Final = re.compile(
-    r"\b(?:switch\w*|chang\w*|mov\w*|go(?:es|ing)?)\s(?:in)?to\s(?P<next>(?:1[0-6]|[2-9])\s?/\s?(?:2|4|8))"
-    r"|(?<=/[248])\s(?:and|then|to|,)\s(?P<other>(?:1[0-6]|[2-9])\s?/\s?(?:2|4|8))",
+SIGNATURE: Final = r"(?P<beats>1[0-6]|[2-9])\s?/\s?(?P<unit>2|4|8)(?![\d/])"
+CHANGING: Final = r"(?:switch\w*|chang\w*|mov\w*|go(?:es|ing)?|shift\w*|turns?)\s(?:in)?to"
+ALTERNATING: Final = re.compile(
+    r"(?<=/[248])\s(?:and|then|to|,)\s(?P<other>(?:1[0-6]|[2-9])\s?/\s?(?:2|4|8))(?!\s?(?:in|for|at|on)?\s?(?:the\s)?[a-z]*(?:verse|chorus|bridge|solo|drop|intro|outro))",
     re.IGNORECASE,
 )
+MAX_METRES: Final = 8
 EVERY: Final = re.compile(r"\b(?:every|each)\s(?:chorus|time|verse)", re.IGNORECASE)
 
 
@@ -81,10 +97,36 @@ def split_changes(text: str, changes: Changes) -> str:
             double = bool(match["double"]) or match["verb"] == "doubles"
             changes.tempo = TempoChange(match[0].strip(), 2.0 if double else 0.5, role=_role_in(match["where"] or ""))
             text = _blanked(text, match)
-    match = METRES.search(text)
+    match = ALTERNATING.search(text)
     if match:
         changes.metre_words = match[0].strip()
         text = _blanked(text, match)
+    return _read_metres(text, changes)
+
+
+@cache
+def _metre_patterns() -> tuple[re.Pattern[str], ...]:
+    role = role_pattern()
+    sources = (
+        rf"\b{role}\s(?:(?:is|are|be|goes|{CHANGING})\s)?(?:in\s)?{SIGNATURE}",
+        rf"(?:\b{CHANGING}\s)?{SIGNATURE}\s(?:(?:in|for|during|at|on)\s)?{role}(?!(?<=solo)\s\w)",
+        rf"\b{CHANGING}\s{SIGNATURE}(?:\s(?:later|halfway|midway|in\sthe\smiddle|(?P<end>(?:at|near)\sthe\send)))?",
+    )
+    return tuple(re.compile(each, re.IGNORECASE) for each in sources)
+
+
+def _read_metres(text: str, changes: Changes) -> str:
+    """Read the metres of single sections: "verse in 3/4, chorus in 4/4", "switches to 4/4 in the chorus"."""
+    for pattern in _metre_patterns():
+        while len(changes.metres) < MAX_METRES and (match := pattern.search(text)):
+            groups = match.groupdict()
+            metre, words = Metre(int(match["beats"]), int(match["unit"])), match[0].strip()
+            if groups.get("role"):
+                number = ordinals().get((groups["ordinal"] or "").lower(), LAST if groups["later"] else ALL)
+                changes.metres.append(MetreChange(metre, words, role_named(groups["role"]), number))
+            else:
+                changes.metres.append(MetreChange(metre, words, number=LAST if groups.get("end") else ALL))
+            text = _blanked(text, match)
     return text
 
 
@@ -107,14 +149,26 @@ def _read_key_changes(text: str, changes: Changes) -> str:
         return _blanked(text, match)
     match = STEP.search(text)
     if match:
-        interval = match["interval"]
-        steps = [number for pattern, number in INTERVALS.items() if re.fullmatch(pattern, interval, re.IGNORECASE)][-1]
+        steps = _steps(match["interval"])
         down = re.search(r"\b(?:down|lower)\b", match[0], re.IGNORECASE)
         changes.steps, changes.every = -steps if down else steps, bool(EVERY.search(match["rest"]))
         changes.key_words = match[0].strip()
-        end = match.end("interval")
-        text = text[: match.start()] + " " * (end - match.start()) + text[end:]
+        place = STEP_PLACE.match(match["rest"].strip())
+        if place and not place["last"]:
+            changes.step_role = Role[place["role"].upper()]
+        end = match.end("interval") + (match["rest"].index(place[0]) + len(place[0]) if place else 0)
+        return text[: match.start()] + " " * (end - match.start()) + text[end:]
+    match = STEP_AFTER.search(text)
+    if match:
+        steps = _steps(match["interval"])
+        changes.steps = -steps if match["way"].lower() in {"lower", "down"} else steps
+        changes.every, changes.key_words = bool(EVERY.search(text)), match[0]
+        text = _blanked(text, match)
     return text
+
+
+def _steps(interval: str) -> int:
+    return [number for pattern, number in INTERVALS.items() if re.fullmatch(pattern, interval, re.IGNORECASE)][-1]
 
 
 def _blanked(text: str, match: re.Match[str], group: str | int = 0) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
 from segue_planner.prompt.instruments import read_instruments
 from segue_planner.prompt.negation import find_phrases
-from segue_planner.prompt.places.places import Place, Point, find_place
+from segue_planner.prompt.places.places import Place, Point, find_place, find_spans
 from segue_planner.prompt.prompt_facts import Direction, PromptFacts
 from segue_planner.prompt.word_list.instruments import whole_layers
 
@@ -18,25 +19,37 @@ if TYPE_CHECKING:
 
     from segue_music.elements import LayerKind
 
-CLAUSE: Final = re.compile(r"[,;!?\n]|\.(?!\d)|\bthen\b|\band\s(?=(?:the\s)?\w+\s(?:at|from|in)\b)", re.IGNORECASE)
+CLAUSE: Final = re.compile(r"[,;!?\n]|\.(?!\d)|\b(?:then|dann|puis|luego|poi|потом|затем)\b", re.IGNORECASE)
+THEN: Final = re.compile(r"\b(?:then|dann|puis|luego|después|poi|depois|потом|затем)\s*$", re.IGNORECASE)
+JOINER: Final = re.compile(r"\b(?:and|und|et|e|y|и|plus|but|while)\b|[&+]", re.IGNORECASE)
+"""Words between two places of one clause: "drums at 0:20 and bass at 0:40"."""
 ENTER: Final = re.compile(
     r"\b(?:enters?|entering|comes?\sin|coming\sin|kicks?\sin|joins?|starts?|begins?|add|adds|drops?\sin|bring\sin|brings\sin"
-    r"|entry|fades?\sin)\b",
+    r"|entry|fades?\sin|(?:setzt|setzen|steigt|steigen)(?=.*\bein\b)|einsetzen|kommt|kommen|beginnt|beginnen"
+    r"|entre|entrent|arrive|arrivent|entra|entran|entram|entrano|arriva|arrivano|empieza|comienza|começa"
+    r"|вступа\w+|входит|входят|начина\w+|появля\w+)\b|入って|入る|登場|进入|加入|进来|出现",
     re.IGNORECASE,
 )
 LEAVE: Final = re.compile(
-    r"\b(?:drops?\sout|leaves?|stops?|fades?\sout|ends?|cuts?(?:\sout)?|falls?\ssilent|disappears?|goes\saway)\b",
+    r"\b(?:drops?\sout|leaves?|stops?|fades?\sout|ends?|cuts?(?:\sout)?|falls?\ssilent|disappears?|goes\saway"
+    r"|verstumm\w+|hört(?=.*\bauf\b)|hören(?=.*\bauf\b)|s'arrêt\w+|disparaî\w+|desaparec\w+|scompa\w+|smett\w+|замолка\w+|исчеза\w+)\b"
+    r"|消える|消失|停止",
     re.IGNORECASE,
 )
 QUIET: Final = re.compile(
-    r"\b(?:quiet(?:er|ly)?|soft(?:er|ly)?|calm|sparse|whispers?|whispered|hushed|gentle|restrained|stripped)\b",
+    r"\b(?:quiet(?:er|ly)?|soft(?:er|ly)?|calm|sparse|whispers?|whispered|hushed|gentle|restrained|stripped"
+    r"|leise\w*|ruhig\w*|doux|douce|calme|tranquil\w+|suave|silencios\w+|sommess\w+|тих\w+|спокойн\w+)\b|静か|安静",
     re.IGNORECASE,
 )
 LOUD: Final = re.compile(
-    r"\b(?:loud(?:er|est)?|huge|big(?:ger|gest)?|massive|climax|peak|explo\w+|full\spower|all\sout|intense|epic)\b",
+    r"\b(?:loud(?:er|est)?|huge|big(?:ger|gest)?|massive|climax|peak|explo\w+|full\spower|all\sout|intense|epic"
+    r"|laut\w*|fort|fuerte|forte|bruyant\w*|громк\w+|мощн\w+)\b|激しい|大声|响亮",
     re.IGNORECASE,
 )
-EVERYONE: Final = re.compile(r"\b(?:everybody|everyone|full\sband|whole\sband|tutti|all\sinstruments)\b", re.IGNORECASE)
+EVERYONE: Final = re.compile(
+    r"\b(?:everybody|everyone|full\sband|whole\sband|tutti|all\sinstruments|everything(?!\s(?:except|but|drops|stops))|alle|tous|todos|все)\b|全員|所有乐器",
+    re.IGNORECASE,
+)
 STOP: Final = re.compile(r"\b(?:stop|stops|break|pause|silence|rest|cut)\b", re.IGNORECASE)
 SOLO: Final = re.compile(r"(?<=\w\s)solos?\b", re.IGNORECASE)
 ONLY_THERE: Final = re.compile(r"\bonly\s*$", re.IGNORECASE)
@@ -45,8 +58,9 @@ ADJECTIVE: Final = re.compile(
     re.IGNORECASE,
 )
 WITHOUT: Final = re.compile(r"\bwithout\s*$", re.IGNORECASE)
-SPARE: Final = re.compile(r"\b(?:only|just|alone|except|plays?|everything|on)\b", re.IGNORECASE)
-UNTIL: Final = re.compile(r"(?:until|till|up\sto|before)\b", re.IGNORECASE)
+SPARE: Final = re.compile(
+    r"\b(?:only|just|alone|except|plays?|everything|on|ein|auf|nur|spielt|spielen)\b", re.IGNORECASE
+)
 LENGTH: Final = re.compile(r"\b(?:ends?|ending|finish\w*|over|done|total|length)\b", re.IGNORECASE)
 """Words that make the time in a clause the length: "ends at 2:00"."""
 MAX_DIRECTIONS: Final = 32
@@ -61,6 +75,10 @@ def split_directions(text: str) -> tuple[str, list[Direction], list[str]]:
     for start, end in _clauses(text):
         clause = text[start:end]
         located = find_place(clause)
+        if located is None and found and found[-1].place.end and THEN.search(text[:start]):
+            # "Quiet until 0:40, then huge".
+            is_moment = not (QUIET.search(clause) or LOUD.search(clause))
+            located = Place(clause.strip(), start=found[-1].place.end, is_moment=is_moment), 0, 0
         if located is None:
             found += _adjectives(clause)
             continue
@@ -69,7 +87,7 @@ def split_directions(text: str) -> tuple[str, list[Direction], list[str]]:
             break
         place, first, last = located
         direction = _direction(clause, located, found[-1] if found else None)
-        if direction is None and not place.is_time:
+        if direction is None and (last == 0 or not place.is_time):
             found += _adjectives(clause)
             continue
         if direction is None and LENGTH.search(clause):
@@ -107,20 +125,32 @@ def _spoken(clause: str) -> Iterator[tuple[int, int]]:
 
 def _clauses(text: str) -> Iterator[tuple[int, int]]:
     start = 0
-    for match in CLAUSE.finditer(text):
-        if match.start() > start:
-            yield start, match.start()
-        start = match.end()
-    if start < len(text):
-        yield start, len(text)
+    for low, high in (*(match.span() for match in CLAUSE.finditer(text)), (len(text), len(text))):
+        if low > start:
+            yield from _divided(text[start:low], start)
+        start = high
+
+
+def _divided(clause: str, offset: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a clause that name one place each: "drums at 0:20 and bass at 0:40"."""
+    spans = find_spans(clause)
+    start, leads = 0, bool(spans) and not clause[: spans[0][0]].strip()
+    for (_, low), (high, _) in pairwise(spans):
+        joiners = list(JOINER.finditer(clause, low, high))
+        if joiners:
+            joiner = joiners[-1 if leads else 0]
+            yield offset + start, offset + joiner.start()
+            start = joiner.end()
+    yield offset + start, offset + len(clause)
 
 
 def _direction(clause: str, located: tuple[Place, int, int], before: Direction | None) -> Direction | None:
     place, first, last = located
     rest = f"{clause[:first]} {clause[last:]}"
     words = clause.strip()
-    if place.end is not None and place.end.role is not None and STOP.search(clause[:first]) and not _names(rest):
-        return Direction(Place(words, role=place.end.role), words, stops=True)
+    stopping = _stop(clause, located)
+    if stopping is not None:
+        return stopping
     if SOLO.search(rest) and not place.role:
         return None
     players = _players(rest, before)
@@ -129,18 +159,35 @@ def _direction(clause: str, located: tuple[Place, int, int], before: Direction |
     everyone = bool(EVERYONE.search(rest))
     if not (says_players or energy or everyone):
         return None
-    if ONLY_THERE.search(clause[:first]) or clause[last:].strip().lower().startswith("only"):
+    # "Guitar only until 0:30": nobody else plays. "Choir in the chorus only": it rests elsewhere.
+    says_only = bool(ONLY_THERE.search(clause[:first])) or clause[last:].strip().lower() == "only"
+    only_there = says_only and (place.start is not None or place.end is None)
+    if only_there:
         players.only = ""
     if players.instruments and LEAVE.search(rest) and not players.only:
         players = _only(rest) if "except" in rest.lower() else _leaving(players)
-    if UNTIL.match(place.words) and place.end is not None and not players.instruments:
+    if place.start is None and place.end is not None and place.end.is_named and not players.instruments:
         later = _leading(players)
         if later is not None:
             return Direction(Place(place.words, start=place.end, is_moment=True), words, later, enters=True)
     enters = bool(players.instruments) and not players.only and _enters(place, rest, players)
     if enters and place.role is not None and ENTER.search(rest):
         place = Place(place.words, start=Point(role=place.role, number=place.number or 1), is_moment=True)
-    return Direction(place, words, players, energy, everyone, enters)
+    is_span = place.start is not None and place.end is not None and place.is_time and bool(players.instruments)
+    return Direction(place, words, players, energy, everyone, enters, only_there=(only_there or is_span) and not enters)
+
+
+def _stop(clause: str, located: tuple[Place, int, int]) -> Direction | None:
+    """Return the stop of "stop before the drop" and "break at 0:30"."""
+    place, first, last = located
+    words = clause.strip()
+    if _names(f"{clause[:first]} {clause[last:]}"):
+        return None
+    if place.end is not None and place.end.role is not None and STOP.search(clause[:first]):
+        return Direction(Place(words, role=place.end.role), words, stops=True)
+    if place.is_moment and place.is_time and STOP.search(f"{clause[:first]} {clause[last:]}"):
+        return Direction(place, words, stops=True)
+    return None
 
 
 def _players(rest: str, before: Direction | None) -> PromptFacts:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 CJK: Final = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+ELIDED: Final = r"\b(?:l|d|j|n|qu|dell|nell|sull|dall|all)(?=')"
+"""Short words that an apostrophe joins to the next one: "l'accordéon", "rock'n'roll"."""
 # A word, a sign of its own, or one character of a script without spaces. A hyphen only separates words.
-TOKEN: Final = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:'[^\W_{CJK}]+)?|[,.;:!?/()&>→+|]")
+TOKEN: Final = re.compile(rf"[{CJK}]|{ELIDED}|[^\W_{CJK}]+(?:'(?!n')[^\W_{CJK}]+)?|[,.;:!?/()&>→+|]", re.IGNORECASE)
 PUNCTUATION: Final = frozenset(",.;:!?/()>→|")
 
 
@@ -65,6 +67,11 @@ class PhraseTree:
             node = node.following.setdefault(token.text, _Node())
         if all(known.category != meaning.category for known in node.meanings):
             node.meanings.append(meaning)
+
+    def following(self, word: str) -> Iterable[str]:
+        """Return the words that follow a word in phrases."""
+        node = self._root.following.get(word)
+        return node.following if node else ()
 
     def find(self, text: str, tokens: Sequence[Token]) -> list[PhraseMatch]:
         """Return the phrases of a text in order, without overlap."""

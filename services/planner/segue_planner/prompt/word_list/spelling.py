@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from segue_planner.prompt.word_list.phrases import tokenise
-from segue_planner.prompt.word_list.words import phrase_words, single_names, time_units, word_list
+from segue_planner.prompt.word_list.words import phrase_tree, phrase_words, single_names, time_units, word_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,15 +52,23 @@ MAX_CORRECTED: Final = 24
 """The number of unknown words of a prompt that are compared with the word list: hostile prompts stay cheap."""
 CYRILLIC: Final = re.compile(r"[а-яё]{4,}\Z")  # noqa: RUF001  Russian letters
 MAX_ENDING: Final = 3
+BY_SOUND: Final = 0.1
+SOUNDS: Final = tuple(
+    (re.compile(pattern), letters)
+    for pattern, letters in (
+        ("ph", "f"), ("ck|ch|qu?|c(?![eiyh])", "k"), ("c", "s"), ("y", "i"), ("(?<=[rt])h", ""), (r"(\w)\1+", r"\1"),
+    )
+)  # fmt: skip
+"""Letters that are written for each other."""
 
 
 @cache
-def _vocabulary() -> Mapping[str, Sequence[str]]:
-    """Return the words that may be meant, by their first letter."""
-    found: dict[str, list[str]] = {}
+def _vocabulary() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return the words that may be meant and their sounds, by the first letter of the sound."""
+    found: dict[str, list[tuple[str, str]]] = {}
     for word in sorted({*single_names(), *PLAIN}):
         if len(word) >= SHORTEST - 1 and word.isalpha():
-            found.setdefault(word[0], []).append(word)
+            found.setdefault(sound_of(word)[0], []).append((word, sound_of(word)))
     return found
 
 
@@ -78,11 +86,14 @@ def corrected(text: str, tokens: Sequence[Token]) -> tuple[str, dict[str, str]]:
     pieces: list[str] = []
     spelling: dict[str, str] = {}
     end = compared = 0
-    for token in tokens:
+    for index, token in enumerate(tokens):
         if token.text in _known() or not token.text.isalpha() or compared >= MAX_CORRECTED:
             continue
         compared += 1
         meant, is_guess = _meant(token.text)
+        if not meant:
+            before, after = (tokens[each].text if 0 <= each < len(tokens) else "" for each in (index - 1, index + 1))
+            meant, is_guess = _continued(before, token.text) or _begun(token.text, after), True
         if meant:
             pieces += [text[end : token.start], meant]
             end = token.end
@@ -103,16 +114,61 @@ def _meant(word: str) -> tuple[str, bool]:
     if plural in _known():
         return "", False
     most = 2.2 if len(word) >= LONG else SUBSTITUTION if len(word) > SHORTEST else 1.0
-    candidates = [each for each in _vocabulary().get(word[0], ()) if abs(len(each) - len(word)) <= most]
-    distances = [(distance(word, each, most), abs(len(each) - len(word) + 1), each) for each in candidates]
+    sound = sound_of(word)
+    candidates = [each for each in _vocabulary().get(sound[0], ()) if abs(len(each[0]) - len(word)) <= most]
+    distances = [
+        (_apart(word, sound, each, heard, most), abs(len(each) - len(word) + 1), each) for each, heard in candidates
+    ]
     found = min((each for each in distances if each[0] <= most), default=None)
     return (found[2], True) if found else ("", False)
+
+
+def _apart(word: str, sound: str, meant: str, heard: str, most: float) -> float:
+    """Return how far a word is from one that may be meant, by its letters or by its sound."""
+    spelt = distance(word, meant, most) if word[0] == meant[0] else most + 1
+    return min(spelt, distance(sound, heard, most) + BY_SOUND)
+
+
+def _continued(before: str, word: str) -> str:
+    """Return the word that continues a phrase and is meant, or "": "hp" after "hip" is "hop"."""
+    found = [(distance(word, each, 1.0), each) for each in phrase_tree().following(before) if len(each) > 1]
+    nearest = min(found, default=(2.0, ""))
+    return nearest[1] if nearest[0] <= 1.0 and len(word) > 1 else ""
+
+
+def _begun(word: str, after: str) -> str:
+    """Return the word that begins a phrase with the next one and is meant, or "": "drm" before "and bass" is "drum"."""
+    if len(word) < len("drm"):
+        return ""
+    sound = sound_of(word)
+    found = [(_apart(word, sound, each, sound_of(each), 1.0), each) for each in _beginnings().get(after, ())]
+    nearest = min(found, default=(2.0, ""))
+    return nearest[1] if nearest[0] <= 1.0 else ""
+
+
+@cache
+def _beginnings() -> Mapping[str, Sequence[str]]:
+    """Return the words before each second word of a phrase."""
+    found: dict[str, list[str]] = {}
+    tree = phrase_tree()
+    for word in sorted(phrase_words()):
+        for following in tree.following(word):
+            if word.isalpha():
+                found.setdefault(following, []).append(word)
+    return found
+
+
+def sound_of(word: str) -> str:
+    """Return a word as it sounds: "xylofone" and "xylophone" are equal."""
+    for pattern, letters in SOUNDS:
+        word = pattern.sub(letters, word)
+    return word
 
 
 def _stem(word: str) -> str:
     """Return the longest known word of which a Russian word is an inflected form, or ""."""
     best = ""
-    for each in _vocabulary().get(word[0], ()):
+    for each, _ in _vocabulary().get(word[0], ()):
         stem = each[:-1] if each[-1] in "аеийояь" else each
         if len(stem) >= MAX_ENDING + 1 and word.startswith(stem) and len(word) - len(stem) <= MAX_ENDING:
             best = max(best, each, key=len)
