@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.daemon.segued_command import segued
-from tests.renderer.tiny_font import font_bytes, usual_font
+from tests.renderer.tiny_font import font_bytes, usual_font, written_pack
 
 from segued.main import main
 
@@ -53,3 +53,31 @@ def test_wrong_usage_and_unreadable_fonts_have_their_exit_codes(
         answer = capsys.readouterr()
         assert answer.out == ""
         assert text in answer.err
+
+
+def test_a_piece_with_sampled_voices_is_made_again_from_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    written_pack(folder)
+    chosen = ("--voices", "tiny", "--voices-path", str(folder), "-q")
+    made = segued(tmp_path, "compose", "folk guitar, 6 seconds", "--seed", "3", "-o", "one.flac", *chosen)
+    assert made.returncode == 0, made.stderr
+    again = segued(tmp_path, "compose", "--from", "one.flac", "-o", "two.flac", *chosen)
+    assert again.returncode == 0, again.stderr
+    one, two = ((tmp_path / f"{name}.flac").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert b"sketch-sampled" in one
+    assert b"algorithmicMedia" in one
+    missing = segued(tmp_path, "compose", "--from", "one.flac", "-o", "three.flac", "-q")
+    assert missing.returncode == 4
+    assert "sketch-sampled" in missing.stderr
+
+
+def test_voices_that_a_server_would_not_use_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compose", "piano", "--voices", "auto", "--server", "127.0.0.1:1"]) == 2
+    assert "have their own voices" in capsys.readouterr().err
+    assert main(["compose", "piano", "--voices", "none-here", "--voices-path", str(tmp_path)]) != 0
+    assert "none-here is not a voice pack here" in capsys.readouterr().err

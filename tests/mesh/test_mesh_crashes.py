@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.mesh.harness import Heard, Segued, embedded, free_port, hear, processes, sha256, spec
+from tests.renderer.tiny_font import written_pack
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Client
@@ -79,6 +80,23 @@ async def test_the_whole_mesh_is_killed_and_started_again(segued: Segued, moment
         # A later watcher receives the same from the log.
         late = await hear(client.watch(heard.composition.name, audio=BOTH))
         check(late, undisturbed)
+
+
+async def test_a_piece_with_sampled_voices_has_the_same_bytes_after_a_kill(tmp_path: Path, undisturbed: Heard) -> None:
+    pack = str(written_pack(tmp_path))
+    async with embedded(tmp_path / "alone", {"renderer.sketch.voices": pack}) as (_, client):
+        alone = await hear(client.compose(ASKED, audio=BOTH))
+    one = Segued(tmp_path / "home", "--voices", pack)
+    try:
+        one.start(failpoints="conductor.after_join=kill")
+        async with Client(one.address, patience_s=60) as client:
+            listening = asyncio.create_task(hear(client.compose(ASKED, audio=BOTH)))
+            assert await one.ended() == -9
+            await asyncio.to_thread(one.start)
+            check(await asyncio.wait_for(listening, 60), alone)
+    finally:
+        one.stop()
+    assert sha256(alone.master) != sha256(undisturbed.master)
 
 
 async def test_a_composition_continues_without_a_watcher(segued: Segued, undisturbed: Heard) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from segue.renderer.v1 import renderer_pb2_grpc
     from segue_music.plan import Plan
+    from segue_renderer.sketch.sampled.pack import VoicePack
 
 MIX = ""
 KEPT = frozen.load()
@@ -91,10 +92,10 @@ def start_of(spec: SectionSpec, seed: int = 7, **given: Any) -> renderer_pb2.Ren
 
 @asynccontextmanager
 async def renderer(
-    tmp_path: Path, slots: int = 1
+    tmp_path: Path, slots: int = 1, pack: VoicePack | None = None
 ) -> AsyncIterator[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, SketchBackend]]:
-    """Serve the sketch backend on a socket."""
-    backend = SketchBackend(slots)
+    """Serve the sketch backend on a socket, with sampled voices if there is a pack."""
+    backend = SketchBackend(slots, lambda: pack)
     async with served(backend, tmp_path) as stub:
         yield stub, backend
 

@@ -78,9 +78,9 @@ class WeightyBand(SketchBackend):
         self._weights = weights
         self._has_loaded = False
         digest = "ab" * 32 if weights.memory_bytes else ""
-        self._profile = replace(
-            self._profile, model=weights.name, model_digest=digest, weights_license="CC0-1.0" if digest else ""
-        )
+        licence = "CC0-1.0" if digest else ""
+        (profile,) = self._profiles
+        self._profiles = (replace(profile, model=weights.name, model_digest=digest, weights_license=licence),)
 
     async def load(self) -> None:
         await self._weights.gate.wait()
@@ -88,7 +88,8 @@ class WeightyBand(SketchBackend):
             raise self._weights.error
         self._weights.loads += 1
         self._has_loaded = True
-        self._profile = replace(self._profile, memory_bytes=self._weights.memory_bytes)
+        (profile,) = self._profiles
+        self._profiles = (replace(profile, memory_bytes=self._weights.memory_bytes),)
 
     def status(self) -> BackendStatus:
         return replace(

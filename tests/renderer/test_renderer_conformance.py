@@ -9,6 +9,7 @@ import pytest
 from tests.mesh.faulty_renderer import changed, faulty_renderer
 from tests.renderer.renderer_server import served
 from tests.renderer.scripted_backend import ScriptedBackend
+from tests.renderer.tiny_font import written_pack
 
 from segue.renderer.v1 import renderer_pb2_grpc
 from segue_renderer import registry
@@ -32,6 +33,7 @@ NEED_WEIGHTS = {"musicgen", "diffusion", "audiocraft"}
 """Backends that run their checks elsewhere: tests/engine, tests/diffusion and tests/audiocraft."""
 BACKENDS = [name for name in registry.BACKENDS if name not in NEED_WEIGHTS]
 SKIPPED = {"sketch": {"seeds", "announced", "undeclared"}}
+SAMPLED = "sketch with a voice pack"
 
 
 async def outcomes(address: str, *names: str) -> dict[str, tuple[Outcome, str]]:
@@ -41,11 +43,16 @@ async def outcomes(address: str, *names: str) -> dict[str, tuple[Outcome, str]]:
     return {result.name: (result.outcome, result.detail) for result in results}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, SAMPLED])
 async def test_every_backend_keeps_every_promise(backend: str, tmp_path: Path) -> None:
+    model = ""
     settings = replace(Settings(home=tmp_path), renderer__backend=backend)
+    if backend == SAMPLED:
+        backend, model = "sketch", "sketch-sampled"
+        settings = replace(Settings(home=tmp_path), renderer__sketch__voices=str(written_pack(tmp_path)))
     async with served(registry.make_backend(settings), tmp_path) as stub:
         target = await Target.open(stub)
+        assert model in {"", target.profile.model}
         found = [await run_check(check, target) for check in CHECKS]
     assert {each.name: each.detail for each in found if each.outcome is Outcome.FAILED} == {}
     skipped = {each.name for each in found if each.outcome is Outcome.SKIPPED}

@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.renderer import golden
 from tests.renderer.rig import MIX, plan_of, play, renderer, section, start_of
+from tests.renderer.tiny_font import tiny_pack, written_pack
 
 from segue_music.plan import Kind, Neighbour, Role
 from segue_renderer.sketch.band import SketchBand
+from segue_renderer.sketch.sampled.pack import read_pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +77,16 @@ def mix_of(band: SketchBand) -> NDArray[np.float32]:
     return np.concatenate([np.sum(list(sounds.values()), axis=0) for _, sounds in band.blocks()])
 
 
-@settings(max_examples=8, deadline=None)
-@given(block_s=st.floats(0.013, 3.0), genre=st.sampled_from(["lofi", "house", "ambient"]), loop=st.booleans())
-def test_block_length_changes_no_bit(block_s: float, genre: str, loop: bool) -> None:
+@settings(max_examples=12, deadline=None)
+@given(
+    block_s=st.floats(0.013, 3.0), genre=st.sampled_from(["lofi", "house", "ambient"]), loop=st.booleans(),
+    is_sampled=st.booleans(),
+)  # fmt: skip
+def test_block_length_changes_no_bit(block_s: float, genre: str, loop: bool, is_sampled: bool) -> None:
+    pack = tiny_pack() if is_sampled else None
     spec = section(f"{genre}, 9 seconds", "motif", seed=8, form=(Role.MOTIF,), sample_rate=22_050)
     spec = dataclasses.replace(spec, loop=loop)
-    assert stems_of(SketchBand(spec, 3), block_s) == stems_of(SketchBand(spec, 3), 0.0)
+    assert stems_of(SketchBand(spec, 3, pack), block_s) == stems_of(SketchBand(spec, 3, pack), 0.0)
 
 
 def test_a_band_can_be_played_twice() -> None:
@@ -114,23 +120,30 @@ def test_the_end_of_a_loop_leads_into_its_start(genre: str) -> None:
     assert np.abs(rings[:length]).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        pytest.param({}, id="this CPU"),
-        pytest.param(
-            {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR", "OPENBLAS_CORETYPE": "Haswell"}, id="AVX2"
-        ),
-    ],
-)
-def test_six_pieces_have_the_expected_digests(environment: dict[str, str]) -> None:
-    expected = json.loads(golden.FILE.read_text(encoding="utf-8"))
+AVX2 = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR", "OPENBLAS_CORETYPE": "Haswell"}
+
+
+def digests_of_another_process(environment: dict[str, str], *arguments: str) -> dict[str, str]:
     result = subprocess.run(
-        [sys.executable, "-W", "ignore:During parsing of:ImportWarning", "-m", "tests.renderer.golden"],
+        [sys.executable, "-W", "ignore:During parsing of:ImportWarning", "-m", "tests.renderer.golden", *arguments],
         env={**os.environ, **environment},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(result.stdout) == expected
+    digests: dict[str, str] = json.loads(result.stdout)
+    return digests
+
+
+@pytest.mark.parametrize("environment", [pytest.param({}, id="this CPU"), pytest.param(AVX2, id="AVX2")])
+def test_six_pieces_have_the_expected_digests(environment: dict[str, str]) -> None:
+    expected = json.loads(golden.FILE.read_text(encoding="utf-8"))
+    assert digests_of_another_process(environment) == expected
+
+
+def test_sampled_voices_give_the_same_bytes_on_another_cpu(tmp_path: Path) -> None:
+    path = written_pack(tmp_path)
+    here = golden.digests(golden.SAMPLED_PROMPTS, read_pack(path, digest="here"))
+    assert digests_of_another_process(AVX2, "--pack", str(path)) == here
+    assert not here.items() & golden.digests(golden.SAMPLED_PROMPTS).items()

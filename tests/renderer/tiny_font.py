@@ -1,19 +1,28 @@
-"""Writes small SoundFonts in the published format, SF2 and SF3, with programs and kits of computed tones."""
+"""Small SoundFonts in the published format, SF2 and SF3, with programs and kits of computed tones, and their pack."""
 
 from __future__ import annotations
 
+import functools
 import io
+import shutil
 import struct
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
+from segue_renderer.sketch.sampled.build import build_pack
+from segue_renderer.sketch.sampled.pack import read_pack, write_pack
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from segue_renderer.sketch.sampled.pack import VoicePack
 
 RATE = 22_050
 Generators = tuple[tuple[int, int], ...]
@@ -114,7 +123,7 @@ def usual_font() -> TinyFont:
     presets |= {(0, program): struck for program in (0, 4, 24, 25, 27, 32, 33)}
     presets |= {(0, program): looped for program in (16, 29, 30, 40, 48, 52, 73)}
     presets |= {(128, program): drums for program in (0, 16)}
-    return TinyFont(samples, presets, {(0, 0): [(0x0102, CUTOFF, -2_400)]})
+    return TinyFont(samples, presets, {(0, 0): [(0x0102, CUTOFF, -6_000)]})
 
 
 def font_bytes(font: TinyFont, *, compressed: bool = False, padded: bool = True) -> bytes:
@@ -182,3 +191,22 @@ def _chunk(name: bytes, content: bytes, *, padded: bool = True) -> bytes:
 
 def _list(kind: bytes, content: bytes, *, padded: bool = True) -> bytes:
     return _chunk(b"LIST", kind + content, padded=padded)
+
+
+@functools.cache
+def tiny_pack() -> VoicePack:
+    """Return the pack of the usual font, as it is read from its file."""
+    folder = Path(tempfile.mkdtemp(prefix="segue-voices-"))
+    try:
+        return read_pack(written_pack(folder), digest="0" * 64)
+    finally:
+        # The pack maps the file, which stays readable.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def written_pack(folder: Path) -> Path:
+    """Write the pack of the usual font into a folder."""
+    font, path = folder / "tiny.sf2", folder / "tiny.voices"
+    font.write_bytes(font_bytes(usual_font()))
+    write_pack(build_pack(font, "tiny", "CC0", lambda _done, _total: None), path)
+    return path

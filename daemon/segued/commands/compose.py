@@ -32,6 +32,12 @@ SKETCH_BAND = "band"
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if settings.client.server and getattr(arguments, "renderer.sketch.voices"):
+        raise CliError(
+            ExitCode.USAGE,
+            "--voices: the renderers of the server have their own voices",
+            "--model sketch-sampled, if `segued models` lists it, or start the server with --voices",
+        )
     return event_loop.run(settings, _compose(settings, arguments))
 
 

@@ -84,6 +84,7 @@ def _build(library: VoiceLibrary, arguments: argparse.Namespace) -> None:
         write_line(json.dumps(_fields(built)))
         return
     _write_pack_line(built)
+    write_line(f'play it: segued compose "calm piano" --voices {name} -o piano.flac')
     if built.credits.text:
         print_note(f"credits of the font: {_one_line(built.credits.text)}")
 

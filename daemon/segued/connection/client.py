@@ -44,7 +44,10 @@ async def connected(settings: Settings) -> AsyncIterator[Client]:
     try:
         if settings.origins.get("home", "default") == "default":
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="segue-home-"))
-            settings = dataclasses.replace(settings, home=folder)
+            # Only the work is temporary: models and voice packs are those of the usual home.
+            models = dataclasses.replace(settings.models, path=settings.model_folder)
+            voices = dataclasses.replace(settings.voices, path=settings.voice_folder)
+            settings = dataclasses.replace(settings, home=folder, models=models, voices=voices)
         server = dataclasses.replace(settings.server, role="all", token="", drain_s=2.0)
         # Caller and conductor are one process, so neither can be gone while the other works. With the usual grace, a
         # machine so busy that this process stood still made the conductor believe that its caller had left.

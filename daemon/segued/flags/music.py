@@ -9,9 +9,11 @@ from segued.flags.values import names, seconds
 if TYPE_CHECKING:
     import argparse
 
+    from segued.flags.shared import Group
 
-def add_music(command: argparse.ArgumentParser) -> None:
-    """Add the prompt and the flags that describe the music."""
+
+def add_music(command: argparse.ArgumentParser) -> Group:
+    """Add the prompt and the flags that describe the music; return their group."""
     command.add_argument_group("Arguments").add_argument(
         "prompt",
         metavar="PROMPT",
@@ -59,3 +61,4 @@ def add_music(command: argparse.ArgumentParser) -> None:
     group.add_argument("--title", metavar="TEXT", default="", help="Title; the default is made from the prompt")
     group.add_argument("--loop", action="store_true", help="Make a piece that ends where it begins")
     group.add_argument("--model", metavar="MODEL", default="", help="Model, one of those that `models` lists")
+    return group

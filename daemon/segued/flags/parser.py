@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segued.flags.files import add_audio_file, add_composition
 from segued.flags.music import add_music
-from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls
+from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls, add_voices
 from segued.flags.values import count, day, names, seconds, speed
 
 EXIT_CODES = (
@@ -96,6 +96,7 @@ def _serve(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
         metavar="MODELS",
         help="Models of the backend, separated by commas: for musicgen folders, or names of pulled models",
     )
+    add_voices(command)
     command.add_argument(
         "--device",
         dest="renderer.devices",
@@ -109,7 +110,7 @@ def _serve(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
 
 def _compose(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     command = _command(commands, "compose", "Compose a piece and write it to a file", "[PROMPT]")
-    add_music(command)
+    add_voices(add_music(command))
     add_composition(command)
     add_server(command)
     add_output(command)

@@ -45,6 +45,16 @@ def add_tls(group: Group) -> None:
             group.add_argument(flag, dest=key, metavar="FILE", help=TLS_HELP[flag])
 
 
+def add_voices(command: argparse._ActionsContainer) -> None:
+    """Add the flag that chooses the voice pack of the sketch band."""
+    command.add_argument(
+        "--voices",
+        dest="renderer.sketch.voices",
+        metavar="PACK",
+        help="Sampled voices of the sketch band: a pack that `voices list` shows, auto (the newest) or none",
+    )
+
+
 def add_output(command: argparse.ArgumentParser, *, quiet: bool = True, csv: bool = False) -> None:
     """Add the flags that say what a command prints."""
     group = command.add_argument_group("Output")

@@ -182,6 +182,17 @@ class AudiocraftSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SketchSettings:
+    """The renderer's backend `sketch`."""
+
+    voices: str = text(
+        "none",
+        "Sampled voices: a pack that `segued voices build` made, as name or file; auto: the newest one, if there is "
+        "one; none: all voices are synthesised.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RendererSettings:
     """The renderer's process and its backends. Each backend with settings has a section of its own."""
 
@@ -213,6 +224,7 @@ class RendererSettings:
         "process ends with an error. Shorter than conductor.stall_limit, or the section is gone before.",
         minimum_s=0.1,
     )  # fmt: skip
+    sketch: SketchSettings = field(default_factory=SketchSettings)
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     audiocraft: AudiocraftSettings = field(default_factory=AudiocraftSettings)

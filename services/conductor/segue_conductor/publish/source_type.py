@@ -17,9 +17,13 @@ SOME_LEARNED: Final = SOURCE_TYPES + "compositeSynthetic"
 """Several elements, at least one of which was made by a model with learned weights."""
 
 
+RECORDED: Final = frozenset({"sketch"})
+"""Backends whose files are recordings of instruments, from which nothing was learned."""
+
+
 def has_weights(profile: ModelProfile) -> bool:
     """Return whether a model has learned weights."""
-    return bool(profile.model_digest or profile.weights_license)
+    return profile.backend not in RECORDED and bool(profile.model_digest or profile.weights_license)
 
 
 def source_type(players: Sequence[ModelProfile]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -42,70 +43,86 @@ from segue_renderer.backend import (
 )
 from segue_renderer.sketch import validation
 from segue_renderer.sketch.band import FX, LAYER_NAMES, SketchBand
+from segue_renderer.sketch.sampled.library import VoiceLibrary
+from segue_renderer.sketch.sampled.player import PLAYER_VERSION
 from segue_renderer.sketch.score.grooves import GROOVES
+from segue_renderer.sketch.sound.sample_cache import MAX_BYTES
 from segue_renderer.wait_queue import WaitQueue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from segue_audio.arrays import Stereo
     from segue_renderer.backend import RenderEvent, RenderRequest
+    from segue_renderer.sketch.sampled.pack import VoicePack
     from segue_runtime.settings import Settings
 
 ENGINE_VERSION: Final = "sketch-8"
 MODEL: Final = "sketch"
+SAMPLED_MODEL: Final = "sketch-sampled"
+SYNTHESISED: Final = ModelProfile(
+    model=MODEL,
+    backend=MODEL,
+    engine_version=ENGINE_VERSION,
+    channels=2,
+    layers=tuple(kind for kind in LayerKind if kind != LayerKind.UNSPECIFIED),
+    extra_stems=(FX,),
+    continuities=(Continuity.NONE, Continuity.MOTIF),
+    determinism=Determinism.BIT_EXACT,
+    real_time_factor=20.0,
+    gives_notes=True,
+    grooves=tuple(GROOVES),
+    honours_tempo=Honours.EXACT,
+    honours_key=Honours.EXACT,
+    honours_metre=Honours.EXACT,
+    uses_lyrics=True,
+    sings_vowels=True,
+    layer_tasks=(LayerTask.ADD,),
+)
+"""The band that needs no voice pack."""
 
 
 class SketchBackend:
-    """Renders one section in each of its threads."""
+    """Renders one section in each of its threads, with synthesised voices, or with those of a voice pack."""
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, open_pack: Callable[[], VoicePack | None] = lambda: None) -> None:
         self._queue = WaitQueue(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="sketch")
         # A thread of its own: writing the notes of a queued section must not delay a section that plays.
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="sketch-writer")
-        self._profile = ModelProfile(
-            model=MODEL,
-            backend=MODEL,
-            engine_version=ENGINE_VERSION,
-            channels=2,
-            layers=tuple(kind for kind in LayerKind if kind != LayerKind.UNSPECIFIED),
-            extra_stems=(FX,),
-            continuities=(Continuity.NONE, Continuity.MOTIF),
-            determinism=Determinism.BIT_EXACT,
-            real_time_factor=20.0,
-            gives_notes=True,
-            grooves=tuple(GROOVES),
-            honours_tempo=Honours.EXACT,
-            honours_key=Honours.EXACT,
-            honours_metre=Honours.EXACT,
-            uses_lyrics=True,
-            sings_vowels=True,
-            layer_tasks=(LayerTask.ADD,),
-        )
+        self._open_pack = open_pack
+        self._pack: VoicePack | None = None
+        self._profiles: tuple[ModelProfile, ...] = (SYNTHESISED,)
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
-        """The sketch model, the only one of this backend."""
-        return (self._profile,)
+        """The band with sampled voices, if a pack is chosen, and the one without."""
+        return self._profiles
 
     async def describe(self) -> None:
-        """The profile is known."""
+        """Open the voice pack; its digest is the model's."""
+        if self._pack is None:
+            self._pack = await asyncio.get_running_loop().run_in_executor(self._writers, self._open_pack)
+        if self._pack is not None:
+            self._profiles = (sampled_profile(self._pack), SYNTHESISED)
 
     async def load(self) -> None:
         """Render one bar and discard it, so that the first caller does not wait for the tables."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, _warm_up)
+        await self.describe()
+        await asyncio.get_running_loop().run_in_executor(self._threads, _warm_up, self._pack)
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, block by block."""
         request = _with_layer(request)
         validation.check(request)
         loop = asyncio.get_running_loop()
+        profile = next((each for each in self._profiles if each.model == request.model), self._profiles[0])
+        pack = self._pack if profile.model == SAMPLED_MODEL else None
         with self._queue.enter(request.owner) as position:
             # The notes are written before a slot is free: waiting callers receive the section's loudness.
-            band = await loop.run_in_executor(self._writers, SketchBand, request.spec, request.seed)
+            band = await loop.run_in_executor(self._writers, SketchBand, request.spec, request.seed, pack)
             yield RenderAccepted(
-                profile=self._profile,
+                profile=profile,
                 sample_rate=request.spec.sample_rate,
                 channels=2,
                 declared_lufs=None if request.layer_task else band.declared_lufs(),
@@ -139,12 +156,25 @@ class SketchBackend:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def make_backend(_settings: Settings) -> SketchBackend:
-    """Return the backend; it has no settings of its own."""
-    return SketchBackend()
+def make_backend(settings: Settings) -> SketchBackend:
+    """Return the backend; `renderer.sketch.voices` chooses its voice pack, which `describe` opens."""
+    library = VoiceLibrary(settings.voice_folder)
+    return SketchBackend(open_pack=partial(library.chosen, settings.renderer.sketch.voices))
 
 
-def _warm_up() -> None:
+def sampled_profile(pack: VoicePack) -> ModelProfile:
+    """Return the profile of the band with the voices of a pack, which are its weights."""
+    return replace(
+        SYNTHESISED,
+        model=SAMPLED_MODEL,
+        model_digest=pack.digest,
+        engine_version=f"{ENGINE_VERSION}+{PLAYER_VERSION}",
+        memory_bytes=MAX_BYTES,
+        weights_license=pack.credits.license,
+    )
+
+
+def _warm_up(pack: VoicePack | None) -> None:
     metre = Metre(4, 4)
     spec = SectionSpec(
         "warm", Role.MOTIF, 1, frames=section_frames(1, metre, (TempoPoint(0, 240.0),), 48_000), sample_rate=48_000,
@@ -153,7 +183,7 @@ def _warm_up() -> None:
         chords=(Chord("C", ChordQuality.MAJOR, 0, ticks_per_bar(metre)),),
         motif=Motif((MotifNote(0, 480, 0), MotifNote(480, 480, 2)), ticks_per_bar(metre)),
     )  # fmt: skip
-    next(SketchBand(spec, 0).blocks())
+    next(SketchBand(spec, 0, pack).blocks())
 
 
 def _with_layer(request: RenderRequest) -> RenderRequest:

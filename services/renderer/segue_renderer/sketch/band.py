@@ -13,6 +13,7 @@ from segue_music.elements import LayerKind
 from segue_music.plan import Transition
 from segue_music.programs import keeps_pedal
 from segue_music.timing import tempo_map
+from segue_renderer.sketch.sampled.notes import SampledBand, with_ends
 from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.writer import ScoreWriter
 from segue_renderer.sketch.sound import drums
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Stereo
     from segue_music.elements import Note
     from segue_music.plan import SectionSpec
+    from segue_renderer.sketch.sampled.pack import VoicePack
 
 FX: Final = "fx"
 LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
@@ -78,8 +80,9 @@ STRUCK_DB: Final = {LayerKind.TEXTURES: 8.0, LayerKind.LEAD: 4.5}
 class SketchBand:
     """One section of the sketch band: its notes and its audio."""
 
-    def __init__(self, spec: SectionSpec, seed: int) -> None:
+    def __init__(self, spec: SectionSpec, seed: int, pack: VoicePack | None = None) -> None:
         self.spec = spec
+        self._sampled = SampledBand(pack, spec.genre)
         self.rate = spec.sample_rate
         self._seed = seed
         self._score = ScoreWriter(spec, seed)
@@ -166,7 +169,8 @@ class SketchBand:
                 hits += 1
                 variant = hits % drums.NUM_VARIANTS
                 hit = DrumHit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.tonic)
-                found.append((note.layer, hit))
+                sampled = self._sampled.hit(self._style.kit, note.pitch, variant, note.velocity, gain, self.rate, start)
+                found.append((note.layer, sampled or hit))
                 if note.pitch == kits.KICK:
                     self._kicks.append(start)
                 continue
@@ -183,8 +187,10 @@ class SketchBand:
             voice = self._score.voice(note.layer, note.instrument)
             if isinstance(VOICES[voice], StruckVoice):
                 gain *= sqrt(from_decibels(STRUCK_DB.get(note.layer, 0.0)))
-            found.append((note.layer, pitched(voice, note.pitch, note.velocity, gain, self.rate, start, held)))
-        return sorted(found, key=lambda item: item[1].start)
+            performance = (note.pitch, note.velocity, gain, self.rate, start, held)
+            sampled = self._sampled.note(voice, note.instrument, *performance)
+            found.append((note.layer, sampled or pitched(voice, *performance)))
+        return with_ends(sorted(found, key=lambda item: item[1].start))
 
     def _pedal_end(self, tick: int) -> int:
         """Return the frame at which the pedal is lifted: just before the next chord."""

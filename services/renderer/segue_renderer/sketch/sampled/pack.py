@@ -231,7 +231,7 @@ def _opened(content: Any, path: Path, first: int, size: int, digest: str) -> Voi
     frames = _whole(content["pcm_frames"], "pcm_frames", MAX_PCM_FRAMES)
     if first + 2 * frames != size:
         raise ValueError(f"{frames} frames of PCM from byte {first} do not end with the file, at byte {size}")
-    pcm: Int16 = np.memmap(path, "<i2", "r", first, (frames,)) if frames else np.zeros(0, np.int16)
+    pcm: Int16 = np.memmap(path, "<i2", "r", first, (frames,)).view(np.ndarray) if frames else np.zeros(0, np.int16)
     samples = _table(content["samples"], PackedSample, "samples")
     zones = _table(content["zones"], Zone, "zones")
     pack = VoicePack(

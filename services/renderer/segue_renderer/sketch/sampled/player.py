@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32, Float64, Mono, Stereo
     from segue_renderer.sketch.sampled.pack import VoicePack, Zone
 
+PLAYER_VERSION: Final = "voices-1"
+"""Part of the engine version of sampled voices: raise it when the bytes of a note change."""
 PIECES_PER_SECOND: Final = 4
 SILENT_DB: Final = 70.0
 """A sound ends when its envelope has fallen so far."""
@@ -29,6 +31,8 @@ FULL_SCALE: Final = 1.0 / 32_768.0
 MAX_TAPS: Final = 384
 STEP_BITS: Final = 10
 LONGEST_FALL: Final = 1 << 24
+FALL_BITS: Final = -16.609640474436812
+"""100 dB as a power of two of the amplitude."""
 PIECES: Final = SampleCache()
 """Pieces of sampled notes, beside those of the synthesised ones."""
 
@@ -57,7 +61,7 @@ class Fall:
     """A level that falls by 100 dB in a number of frames: the product of a coarse and a fine table."""
 
     def __init__(self, frames: int) -> None:
-        ratio = power_of_two(-16.609640474436812 / frames)
+        ratio = power_of_two(FALL_BITS / frames)
         fine = np.full(1 << STEP_BITS, ratio)
         fine[0] = 1.0
         self._fine = np.multiply.accumulate(fine)
@@ -76,6 +80,29 @@ class Fall:
 def fall_of(frames: int) -> Fall:
     """Return the tables of a fall."""
     return Fall(max(1, frames))
+
+
+@lru_cache(maxsize=64)
+def _release_of(frames: int, size: int) -> Stereo:
+    """Return the start of a fall, on both sides and as long as a piece."""
+    return np.repeat(fall_of(frames).at(0, size).astype(np.float32)[:, None], 2, axis=1)
+
+
+def released(sound: Stereo, low: int, held: int, release: int, rate: int, gain: float) -> Stereo:
+    """Return a part of a piece with a gain, falling from frame `held` of the piece on, which may lie before it.
+
+    The part begins at frame `low`. The level depends on the frame, not on where the part begins or ends.
+    """
+    if held >= low + len(sound):
+        return sound * np.float32(gain)
+    fall = _release_of(release, piece_frames(rate))
+    if held <= 0:
+        # What has fallen before this piece, and what falls within it.
+        return sound * fall[low : low + len(sound)] * np.float32(gain * power_of_two(FALL_BITS * -held / release))
+    found = sound * np.float32(gain)
+    begin = max(low, held)
+    found[begin - low :] *= fall[begin - held : low + len(sound) - held]
+    return found
 
 
 class Times(NamedTuple):
@@ -171,7 +198,7 @@ def _level(times: Times, first: int, frames: int) -> Mono | None:
     at = first - times.delay
     if at >= times.attack and (first + frames <= times.decay_start or not times.sustain_db):
         return None
-    floor = power_of_two(-times.sustain_db * 0.16609640474436812)
+    floor = power_of_two(FALL_BITS / 100.0 * times.sustain_db)
     level = np.ones(frames)
     begin = max(0, times.decay_start - first)
     if begin < frames:
