@@ -56,6 +56,9 @@ EARLY_TICKS: Final = 60
 """How far a player may be ahead of the first syllable of a line."""
 SUDDEN: Final = 20.0
 """A change of expression between bars that is larger comes with the bar line; smaller ones are spread over the bar."""
+BEND_CENTS: Final = 200.0
+"""General MIDI: the pitch wheel reaches two semitones."""
+SLIDE_STEPS: Final = 6
 RELEASE_TICKS: Final = TICKS_PER_QUARTER // 16
 
 
@@ -127,6 +130,7 @@ def _add_section(
     brushed = any(note.layer == LayerKind.RHYTHM and note.pitch == programs.BRUSH for note in notes)
     layers = {layer.kind: layer for layer in spec.layers}
     playing: set[int] = set()
+    before: dict[str, Note] = {}
     for note in notes:
         name, program, pitch = _sound_of(spec, note, brushed=brushed)
         track = parts.setdefault((note.layer, name, program), _Track(name, note.layer, program))
@@ -136,6 +140,9 @@ def _add_section(
             if programs.keeps_pedal(spec.genre, note.layer, name):
                 _add_pedal(track, spec, start)
         first = start + note.start_tick
+        if note.layer == LayerKind.LEAD:
+            _add_slide(track, programs.slide_cents(spec.genre, before.get(name), note), first)
+            before[name] = note
         # Channel 0 for now: channels are assigned when all parts are known.
         track.add(first, 2, mido.Message("note_on", note=pitch, velocity=max(1, min(127, note.velocity))))
         track.add(first + max(1, note.ticks), 0, mido.Message("note_off", note=pitch, velocity=0))
@@ -179,6 +186,14 @@ def _add_pedal(track: _Track, spec: SectionSpec, start: int) -> None:
         track.add(start + chord.start_tick, 1, mido.Message("control_change", control=PEDAL, value=127))
         end = start + chord.start_tick + max(1, chord.ticks - RELEASE_TICKS)
         track.add(end, 0, mido.Message("control_change", control=PEDAL, value=0))
+
+
+def _add_slide(track: _Track, cents: float, first: int) -> None:
+    """Begin a note below its pitch, and reach it within a sixteenth."""
+    for step in range(SLIDE_STEPS + 1 if cents else 0):
+        rest = cents * (1.0 - step / SLIDE_STEPS)
+        tick = first + step * (TICKS_PER_QUARTER // 4) // SLIDE_STEPS
+        track.add(tick, 1, mido.Message("pitchwheel", pitch=-round(min(1.0, rest / BEND_CENTS) * 8192)))
 
 
 def _words(spec: SectionSpec, sung: Sequence[Note]) -> Iterator[tuple[int, str]]:

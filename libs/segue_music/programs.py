@@ -9,6 +9,8 @@ from segue_music.elements import LayerKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from segue_music.elements import Note
+
 # By a word in the instrument's name; the first match counts.
 PROGRAMS: Final[tuple[tuple[str, int], ...]] = (
     ("electric piano", 4), ("rhodes", 4), ("wurlitzer", 4), ("harpsichord", 6), ("clavinet", 7), ("celesta", 8),
@@ -78,3 +80,21 @@ def keeps_pedal(genre: str, layer: LayerKind, instrument: str) -> bool:
     """Return whether the chords of an instrument ring until the harmony changes."""
     is_chords = layer == LayerKind.HARMONY and genre in PEDAL_GENRES
     return is_chords and program_for(genre, layer, instrument) in PEDALLED
+
+
+SLIDING: Final = frozenset({22, 29, 30, 40, 57, 78, 110})
+"""Programs of soloists who slide into a note: harmonica, driven guitars, violin, trombone, whistle, fiddle."""
+SLIDE_STEPS: Final = range(1, 3)
+SLIDE_GAP_TICKS: Final = 240
+LONG_TICKS: Final = 720
+
+
+def slide_cents(genre: str, before: Note | None, note: Note) -> float:
+    """Return how far below its pitch a note of the lead begins: long notes slide from the one a step below."""
+    if before is None or note.layer != LayerKind.LEAD or before.instrument != note.instrument:
+        return 0.0
+    near = -SLIDE_GAP_TICKS <= note.start_tick - before.start_tick - before.ticks <= SLIDE_GAP_TICKS
+    rises = note.pitch - before.pitch
+    if not near or rises not in SLIDE_STEPS or note.ticks < LONG_TICKS:
+        return 0.0
+    return 100.0 * rises if program_for(genre, note.layer, note.instrument) in SLIDING else 0.0

@@ -106,6 +106,22 @@ def test_a_piano_keeps_the_pedal_down_until_the_chord_changes() -> None:
     assert not controls(song("pop", [note(LayerKind.HARMONY, "organ")]).tracks[1], 64)
 
 
+def test_a_long_note_of_a_driven_guitar_slides_from_the_step_below() -> None:
+    def wheel(genre: str, first: int) -> list[int]:
+        lead = [
+            note(LayerKind.LEAD, "electric guitar", pitch=first),
+            Note(LayerKind.LEAD, 480, 960, 62, 80, "electric guitar"),
+        ]
+        return [event.pitch for event in song(genre, lead).tracks[1] if event.type == "pitchwheel"]
+
+    slide = wheel("rock", 60)
+    assert (slide[0], slide[-1]) == (-8192, 0)
+    assert slide == sorted(slide)
+    assert wheel("rock", 61)[0] == -4096
+    assert not wheel("rock", 57), "too far"
+    assert not wheel("funk", 60), "a clean guitar does not slide"
+
+
 def test_every_sung_note_has_its_syllable() -> None:
     words = Lyrics("Golden river", "en", (LyricLine("Golden river", 0, BAR),))
     sung = [note(LayerKind.VOCALS, "voice", tick) for tick in range(0, BAR, 960)]

@@ -13,6 +13,7 @@ from segue_music.elements import LayerKind
 from segue_music.plan import Transition
 from segue_music.programs import keeps_pedal
 from segue_music.timing import tempo_map
+from segue_renderer.sketch.expression import glide, strokes
 from segue_renderer.sketch.sampled.notes import SampledBand, with_ends
 from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.writer import ScoreWriter
@@ -27,6 +28,7 @@ from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
 from segue_renderer.sketch.tables.instruments import BACKGROUNDS, VOICES, is_substituted
 from segue_renderer.sketch.tables.voices import StruckVoice
+from segue_renderer.sketch.tables.vowels import SUNG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from segue_music.elements import Note
     from segue_music.plan import SectionSpec
     from segue_renderer.sketch.sampled.pack import VoicePack
+    from segue_renderer.sketch.sound.sounding_notes import Stroke
 
 FX: Final = "fx"
 LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
@@ -159,38 +162,50 @@ class SketchBand:
     def _placed_notes(self) -> list[tuple[LayerKind, SoundingNote]]:
         """Give notes a position in frames and a gain, in time order."""
         found: list[tuple[LayerKind, SoundingNote]] = []
-        ending = self.spec.tail_frames if self._score.ends else 0
         hits = 0
-        for note in self.notes:
-            start = min(self.spec.frames - 1, self._clock.frame(note.start_tick, self.rate))
+        before: dict[str, Note] = {}
+        played = strokes(self.notes, self._seed, self.rate, self._style.loose_ms)
+        for note, stroke in zip(self.notes, played, strict=True):
+            start = min(self.spec.frames - 1, self._clock.frame(note.start_tick, self.rate) + stroke.late)
             touch = note.velocity / 100.0
-            gain = self._gains[note.layer] * touch * sqrt(touch)
+            gain = self._gains[note.layer] * touch * sqrt(touch) * stroke.gain
             if note.layer == LayerKind.RHYTHM:
                 hits += 1
-                variant = hits % drums.NUM_VARIANTS
-                hit = DrumHit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.tonic)
-                sampled = self._sampled.hit(self._style.kit, note.pitch, variant, note.velocity, gain, self.rate, start)
-                found.append((note.layer, sampled or hit))
+                found.append((note.layer, self._hit(note, hits % drums.NUM_VARIANTS, gain, start, stroke)))
                 if note.pitch == kits.KICK:
                     self._kicks.append(start)
                 continue
-            held = max(1, self._clock.frame(note.start_tick + note.ticks, self.rate) - start)
-            if ending and note.start_tick + note.ticks >= self._score.grid.end - 12:
-                held += round(0.6 * ending)
-            if keeps_pedal(self.spec.genre, note.layer, note.instrument):
-                held = max(held, self._pedal_end(note.start_tick) - start)
-            vowel = self._score.vowels.get(note.start_tick) if note.layer == LayerKind.VOCALS else None
-            if vowel:
-                gain *= sqrt(from_decibels(SUNG_DB))
-                found.append((note.layer, sung(vowel, note.pitch, note.velocity, gain, self.rate, start, held)))
-                continue
-            voice = self._score.voice(note.layer, note.instrument)
-            if isinstance(VOICES[voice], StruckVoice):
-                gain *= sqrt(from_decibels(STRUCK_DB.get(note.layer, 0.0)))
-            performance = (note.pitch, note.velocity, gain, self.rate, start, held)
-            sampled = self._sampled.note(voice, note.instrument, *performance)
-            found.append((note.layer, sampled or pitched(voice, *performance)))
+            found.append((note.layer, self._pitched(note, before.get(note.instrument), gain, start, stroke)))
+            if note.layer == LayerKind.LEAD:
+                before[note.instrument] = note
         return with_ends(sorted(found, key=lambda item: item[1].start))
+
+    def _hit(self, note: Note, variant: int, gain: float, start: int, stroke: Stroke) -> SoundingNote:
+        kit = self._style.kit
+        sampled = self._sampled.hit(kit, note.pitch, variant, note.velocity, gain, self.rate, start)
+        return sampled or DrumHit(kit, note.pitch, variant, gain, self.rate, start, self._score.tonic, stroke)
+
+    def _pitched(self, note: Note, before: Note | None, gain: float, start: int, stroke: Stroke) -> SoundingNote:
+        """Return the sound of a note with a pitch; `before` is the note before it of the same soloist."""
+        held = max(1, self._clock.frame(note.start_tick + note.ticks, self.rate) - start)
+        if self._score.ends and note.start_tick + note.ticks >= self._score.grid.end - 12:
+            held += round(0.6 * self.spec.tail_frames)
+        if keeps_pedal(self.spec.genre, note.layer, note.instrument):
+            held = max(held, self._pedal_end(note.start_tick) - start)
+        vowel = self._score.vowels.get(note.start_tick) if note.layer == LayerKind.VOCALS else None
+        if vowel:
+            gain *= sqrt(from_decibels(SUNG_DB))
+            own = glide(SUNG[vowel], self.spec.genre, note, None, held, self.rate)
+            return sung(vowel, note.pitch, note.velocity, gain, self.rate, start, held, stroke=stroke, glide=own)
+        name = self._score.voice(note.layer, note.instrument)
+        if isinstance(VOICES[name], StruckVoice):
+            gain *= sqrt(from_decibels(STRUCK_DB.get(note.layer, 0.0)))
+        performance = (note.pitch, note.velocity, gain, self.rate, start, held)
+        sampled = self._sampled.note(name, note.instrument, *performance)
+        if sampled:
+            return sampled
+        own = glide(VOICES[name], self.spec.genre, note, before, held, self.rate)
+        return pitched(name, *performance, stroke=stroke, glide=own)
 
     def _pedal_end(self, tick: int) -> int:
         """Return the frame at which the pedal is lifted: just before the next chord."""

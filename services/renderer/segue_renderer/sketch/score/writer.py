@@ -116,7 +116,8 @@ class ScoreWriter:
         rng = self.rng(kind, 1)
         draws = rng.random((len(notes), 2))
         quarters_per_s = self.spec.tempo_points[0].quarters_per_minute / 60
-        loose = self.style.loose_ms / 1000 * quarters_per_s * TICKS_PER_QUARTER
+        ticks_per_ms = quarters_per_s * TICKS_PER_QUARTER / 1000
+        loose, lean = self.style.loose_ms * ticks_per_ms, self.style.leans_ms.get(kind, 0.0) * ticks_per_ms
         stop = self.grid.end - self.grid.beat if self.spec.transition == Transition.STOP else self.grid.end
         for note, (late, hard) in zip(notes, draws, strict=True):
             if note.start_tick >= stop or note.start_tick < 0:
@@ -124,7 +125,7 @@ class ScoreWriter:
             start = swung(note.start_tick, self.grid.metre, swing, eighths=eighths)
             end = swung(min(stop, note.start_tick + note.ticks), self.grid.metre, swing, eighths=eighths)
             if note.start_tick % self.grid.bar:
-                start += round((float(late) - 0.5) * loose)
+                start += round((float(late) - 0.5) * loose + lean)
             accent = 7 if note.start_tick % self.grid.bar == 0 else 3 if self.grid.is_beat(note.start_tick) else 0
             velocity = note.velocity + accent + round((float(hard) - 0.5) * 9)
             yield Note(

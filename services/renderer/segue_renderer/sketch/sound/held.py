@@ -13,9 +13,12 @@ import numpy as np
 from segue_renderer.sketch.sound.levels import k_weighting, ordered_sum, resonance
 from segue_renderer.sketch.sound.sample_cache import SAMPLES
 from segue_renderer.sketch.sound.waves import (
+    CENT,
     FREQUENCY,
     MONO_BELOW_HZ,
     NYQUIST_SHARE,
+    TWO_PI,
+    VIBRATO_HZ,
     WAVE_BITS,
     look_up,
     sine,
@@ -110,13 +113,13 @@ def _players(voice: HeldVoice, pitch: int, rate: int, first: int, frames: int, w
     bend = None
     if voice.vibrato_cents:
         # The phase swings by depth / (2 pi rate): in cycles, with a whole number of swings in the loop.
-        depth = frequency * voice.vibrato_cents * 0.0005777895 / (6.2832 * 5.5)
-        bend = sine(frames, 5.5, rate, first=first) * np.float32(depth)
+        depth = frequency * voice.vibrato_cents * CENT / (TWO_PI * VIBRATO_HZ)
+        bend = sine(frames, VIBRATO_HZ, rate, first=first) * np.float32(depth)
     for side in (0,) if frequency < MONO_BELOW_HZ else (0, 1):
         for player, cents in enumerate(voice.offsets):
             off = cents * (1.0 if side else -1.0) * voice.width
             # Whole cycles in the loop: a small error of pitch instead of a click.
-            exact = round(frequency * (1.0 + off * 0.0005777895) * (whole // rate)) / (whole // rate)
+            exact = round(frequency * (1.0 + off * CENT) * (whole // rate)) / (whole // rate)
             turn = (player * 0.618 + side * 0.31 * min(1.0, voice.width * len(voice.offsets))) % 1.0
             tone = look_up(table, WAVE_BITS, frames, exact, rate, turn, bend, first=first)
             tone *= gain

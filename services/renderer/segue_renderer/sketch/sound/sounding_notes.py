@@ -11,7 +11,7 @@ import numpy as np
 
 from segue_renderer.sketch.sound import drums, held, struck
 from segue_renderer.sketch.sound.levels import POWER_BIN_S
-from segue_renderer.sketch.sound.waves import smooth_step
+from segue_renderer.sketch.sound.waves import CENT, TWO_PI, VIBRATO_HZ, sine, smooth_step
 from segue_renderer.sketch.tables import kits
 from segue_renderer.sketch.tables.instruments import VOICES
 from segue_renderer.sketch.tables.voices import NUM_SHADES, SHADES, HeldVoice, StruckVoice
@@ -52,6 +52,33 @@ def shade_of(velocity: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Stroke:
+    """How one stroke differs from every other of the same note: where it is struck colours its sound."""
+
+    gain: float = 1.0
+    """Factor that the gain of the note has already."""
+    colour: float = 0.0
+    """Share of the sound that comes `delay` frames later: it dulls, or sharpens when it is negative."""
+    delay: int = 1
+    late: int = 0
+    """Frames after the time of the note."""
+
+
+EVEN: Final = Stroke()
+
+
+@dataclass(frozen=True, slots=True)
+class Glide:
+    """How the pitch of a held note comes to rest: vibrato sets in, and a slide arrives."""
+
+    frames: int
+    """Time until the vibrato is full."""
+    slide_frames: int = 0
+    slide_cents: float = 0.0
+    """How far below its pitch the note begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class StruckNote:
     """A note of a struck voice: it rings until it is damped."""
 
@@ -62,6 +89,7 @@ class StruckNote:
     rate: int
     start: int
     held: int
+    stroke: Stroke = EVEN
 
     @property
     def stop(self) -> int:
@@ -77,7 +105,8 @@ class StruckNote:
         begin, end = max(0, first - self.start), min(length, first + len(out) - self.start)
         if begin >= end:
             return
-        piece = struck.samples(self.voice, self.pitch, self.shade, self.rate, end)[begin:end] * np.float32(self.gain)
+        sound = struck.samples(self.voice, self.pitch, self.shade, self.rate, end)
+        piece = _coloured(sound, begin, end, self.gain, self.stroke)
         if length < whole and end > self.held:
             low = max(begin, self.held)
             piece[low - begin :] *= smooth_step(damp)[::-1][low - self.held : end - self.held, None]
@@ -89,6 +118,16 @@ class StruckNote:
         bins = max(1, round(seconds / POWER_BIN_S))
         short = min(1.0, seconds / (bins * POWER_BIN_S))
         return _struck_powers(self.voice, self.pitch, self.shade)[:bins] * (self.gain * self.gain * short)
+
+
+def _coloured(sound: Stereo, begin: int, end: int, gain: float, stroke: Stroke) -> Stereo:
+    """Return a part of a sound as one stroke plays it."""
+    piece = sound[begin:end] * np.float32(gain * (1.0 - stroke.colour))
+    first = max(begin, stroke.delay)
+    if stroke.colour and first < end:
+        late = sound[first - stroke.delay : end - stroke.delay]
+        piece[first - begin :] += late * np.float32(gain * stroke.colour)
+    return piece
 
 
 @lru_cache(maxsize=2048)
@@ -109,6 +148,8 @@ class HeldNote:
     held: int
     offset: int
     """Position in the loop where the note starts, so that equal notes are not copies."""
+    stroke: Stroke = EVEN
+    glide: Glide | None = None
 
     @property
     def stop(self) -> int:
@@ -119,6 +160,8 @@ class HeldNote:
         if begin >= end:
             return
         bright = (SHADES[self.shade] - SHADES[0]) / (1.0 - SHADES[0])
+        if bright < 1.0:
+            bright = min(1.0, max(0.0, bright - self.stroke.colour))
         piece = self._looped(begin, end, dark=False)
         swell = round(self.voice.swell_s * self.rate)
         if bright < 1.0 or begin < swell:
@@ -141,6 +184,38 @@ class HeldNote:
         out[self.start + begin - first : self.start + end - first] += piece
 
     def _looped(self, begin: int, end: int, *, dark: bool) -> Stereo:
+        """Return a copy of the loop between two frames of the note, with its glide."""
+        if self.glide is None or begin >= self.glide.frames:
+            return self._steady(begin, end, dark=dark)
+        stop = min(end, self.glide.frames)
+        found = self._gliding(begin, stop, self.glide, dark=dark)
+        return found if stop == end else np.concatenate((found, self._steady(stop, end, dark=dark)))
+
+    def _gliding(self, begin: int, end: int, glide: Glide, *, dark: bool) -> Stereo:
+        """Return the loop without the vibrato that it has, and from below where it slides; both fade out."""
+        swing = self.voice.vibrato_cents * CENT * self.rate / (TWO_PI * VIBRATO_HZ)
+        slide = 0.5 * glide.slide_cents * CENT * glide.slide_frames
+        margin = int(swing + slide) + 2
+        ahead = np.zeros(end - begin, dtype=np.float64)
+        if swing:
+            still = smooth_step(glide.frames)[::-1][begin:end]
+            ahead -= sine(end - begin, VIBRATO_HZ, self.rate, first=begin + self.offset) * still * np.float32(swing)
+        if slide and begin < glide.slide_frames:
+            rest = 1.0 - np.arange(begin, min(end, glide.slide_frames)) / glide.slide_frames
+            ahead[: len(rest)] += rest * rest * slide
+        source = self._steady(begin - margin, end + margin, dark=dark)
+        # The share is that of the shift alone: it must not depend on where the block begins.
+        floor = np.floor(ahead)
+        share = np.repeat((ahead - floor).astype(np.float32), 2).reshape(-1, 2)
+        whole = floor.astype(np.int64) + np.arange(margin, margin + end - begin)
+        found = source.take(whole, axis=0)
+        step = source.take(whole + 1, axis=0)
+        step -= found
+        step *= share
+        found += step
+        return found
+
+    def _steady(self, begin: int, end: int, *, dark: bool) -> Stereo:
         """Return a copy of the loop between two frames of the note."""
         whole = held.loop_frames(self.pitch, self.rate)
         size = held.piece_frames(self.pitch, self.rate)
@@ -186,6 +261,7 @@ class DrumHit:
     start: int
     tonic: int
     """The pitch class to which the kit is tuned."""
+    stroke: Stroke = EVEN
 
     @property
     def stop(self) -> int:
@@ -196,7 +272,8 @@ class DrumHit:
         sound = drums.hit(self.kit, self.drum, self.variant, self.rate, self.tonic)
         begin, end = max(0, first - self.start), min(len(sound), first + len(out) - self.start)
         if begin < end:
-            out[self.start + begin - first : self.start + end - first] += sound[begin:end] * np.float32(self.gain)
+            piece = _coloured(sound, begin, end, self.gain, self.stroke)
+            out[self.start + begin - first : self.start + end - first] += piece
 
     def predicted_powers(self) -> Float64:
         """Predict the power; except for cymbals all of it is in the first bin."""
@@ -226,19 +303,53 @@ class TransitionSound:
         return np.zeros(1)
 
 
-def sung(vowel: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> SoundingNote:
+def sung(
+    vowel: str,
+    pitch: int,
+    velocity: int,
+    gain: float,
+    rate: int,
+    start: int,
+    held: int,
+    *,
+    stroke: Stroke = EVEN,
+    glide: Glide | None = None,
+) -> SoundingNote:
     """Make a note of the voice that sings words."""
-    return _held(SUNG[vowel], pitch, shade_of(velocity), gain, rate, start, held)
+    return _held(SUNG[vowel], pitch, shade_of(velocity), gain, rate, start, held, stroke=stroke, glide=glide)
 
 
-def pitched(name: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> SoundingNote:
+def pitched(
+    name: str,
+    pitch: int,
+    velocity: int,
+    gain: float,
+    rate: int,
+    start: int,
+    held: int,
+    *,
+    stroke: Stroke = EVEN,
+    glide: Glide | None = None,
+) -> SoundingNote:
     """Make a note of a struck or held voice."""
     voice = VOICES[name]
     shade = shade_of(velocity)
     if isinstance(voice, StruckVoice):
-        return StruckNote(voice, pitch, shade, gain, rate, start, held)
-    return _held(voice, pitch, shade, gain, rate, start, held)
+        return StruckNote(voice, pitch, shade, gain, rate, start, held, stroke)
+    return _held(voice, pitch, shade, gain, rate, start, held, stroke=stroke, glide=glide)
 
 
-def _held(voice: HeldVoice, pitch: int, shade: int, gain: float, rate: int, start: int, held: int) -> HeldNote:
-    return HeldNote(voice, pitch, shade, gain, rate, start, held, (start * 7919 + pitch * 104_729) % (2 * rate))
+def _held(
+    voice: HeldVoice,
+    pitch: int,
+    shade: int,
+    gain: float,
+    rate: int,
+    start: int,
+    held: int,
+    *,
+    stroke: Stroke,
+    glide: Glide | None,
+) -> HeldNote:
+    offset = (start * 7919 + pitch * 104_729) % (2 * rate)
+    return HeldNote(voice, pitch, shade, gain, rate, start, held, offset, stroke, glide)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TWO_PI: Final = 6.283185307179586
 SEMITONE: Final = 1.0594630943592953
+CENT: Final = 0.0005777895
+"""Change of a frequency for each cent; the ratio is nearly linear over a whole tone."""
+VIBRATO_HZ: Final = 5.5
 PHASE_BITS: Final = 32
 SINE_BITS: Final = 16
 WAVE_BITS: Final = 15
