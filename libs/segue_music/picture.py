@@ -138,6 +138,8 @@ def _own(plan: Plan, item: PlannedSection) -> str:
         found.append(f"played by {spec.model}")
     if spec.key and spec.key != plan.key:
         found.append(f"in {key_name(spec.key)}")
+    if spec.metre and spec.metre != plan.metre:
+        found.append(f"in {spec.metre.beats}/{spec.metre.unit}")
     if spec.groove and spec.groove.feel != Feel.UNSPECIFIED:
         found.append(spec.groove.feel.name.lower().replace("_", " "))
     tempos = [point.quarters_per_minute for point in spec.tempo_points]

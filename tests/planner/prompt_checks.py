@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TABLES: Final[dict[str, list[dict[str, Any]]]] = {
     name: tomllib.loads((Path(__file__).parent / f"{name}_prompts.toml").read_text(encoding="utf-8"))["rows"]
-    for name in ("written", "tuned", "held_out")
+    for name in ("written", "tuned", "held_out", "blind")
 }
 ROWS: Final = [row for rows in TABLES.values() for row in rows]
 QUIET: Final = 0.5

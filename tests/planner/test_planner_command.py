@@ -70,6 +70,16 @@ def test_the_example_has_every_fact_of_its_prompt_with_its_words(segued: Segued)
     assert "estimate " in out
 
 
+def test_both_commands_show_what_was_not_understood_in_one_line(segued: Segued) -> None:
+    prompt = "calm piano, zeusaphone and kazoofant, 2 seconds"
+    unread = "not understood, without effect: 'zeusaphone', 'kazoofant'"
+    _, out, _ = segued("plan", prompt)
+    assert [line for line in out.splitlines() if "zeusaphone'," in line] == [f"! {unread}"]
+    code, _, stderr = segued("compose", prompt, "-o", "song.wav")
+    assert code == 0, stderr
+    assert [line for line in stderr.splitlines() if "zeusaphone'," in line] == [f"warning: {unread}"]
+
+
 def test_a_plan_can_be_piped_edited_and_planned_again(segued: Segued) -> None:
     _, out, _ = segued("plan", EXAMPLE, "--json")
     answer = json.loads(out)

@@ -18,7 +18,7 @@ MODELS = Path(__file__).parents[2] / "libs" / "segue_composition" / "section_mod
 
 
 def test_the_plans_of_the_page_are_those_of_the_planner() -> None:
-    assert len(PICTURE.findall(TEXT)) == 3
+    assert len(PICTURE.findall(TEXT)) == 4
     assert with_new_plans(TEXT) == TEXT, "python -m benchmarks.planner_pictures updates them"
 
 

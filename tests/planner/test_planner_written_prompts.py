@@ -42,6 +42,7 @@ def test_the_tables_are_long_enough_and_have_no_prompt_twice() -> None:
     assert len(ROWS) >= 390
     assert len(TABLES["tuned"]) >= 60
     assert len(TABLES["held_out"]) >= 60
+    assert len(TABLES["blind"]) >= 40
     assert len(SAMPLE) >= 40
     assert len({row["text"] for row in ROWS}) == len(ROWS)
 

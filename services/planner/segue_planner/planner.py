@@ -330,9 +330,11 @@ class Planner:
         """Record what happens at places, and warn about places that the piece lacks."""
         changes = self._prompt.changes
         for section in stage.sections:
-            if section.metre and changes:
+            if section.metre and section.metre != stage.metre and changes:
                 words = next(change.words for change in changes.metres if change.metre == section.metre)
-                self._log.record("metre", f"{section.label} in {metre_name(section.metre)}", Origin.PROMPT, words)
+                self._log.record(
+                    "metre change", f"{section.label} in {metre_name(section.metre)}", Origin.PROMPT, words
+                )
         if changes and changes.metre_words:
             self._log.warn(
                 "metre_change_not_planned",

@@ -202,7 +202,7 @@ def _read_alone(phrases: PromptPhrases, facts: PromptFacts) -> None:
     if counted and not (genre or facts.only or facts.opens):
         facts.only = phrases.words_between(counted[0].first - 1, counted[0].last)
         return
-    stated = genre or facts.only or facts.opens or facts.without_layers or not facts.instruments
+    stated = genre or facts.only or facts.opens or not facts.instruments
     if stated or any(token.text in BANDS for token in phrases.tokens):
         return
     hints = (match for match in phrases.wanted if match.words.lower() not in CHAMBER_PIECES)

@@ -60,7 +60,9 @@ CUED: Final = re.compile(
     r"(?![A-Za-z0-9#']|\s*/|\s+[a-z]*\s?(?:key|major|minor))"
 )
 CHORD: Final = r"[A-G](?:#|b)?(?:m|maj|min|7|maj7|m7|sus[24]|dim)?"
-CHORD_LIST: Final = re.compile(rf"(?<!\w){CHORD}(?:(?:\s*[,>-]\s*|\s+and\s+|\s+){CHORD}(?![\w#])){{2,}}")
+CHORD_LIST: Final = re.compile(
+    rf"(?<!\w){CHORD}(?:(?:\s{{0,4}}[,>-]\s{{0,4}}|\s{{1,4}}and\s{{1,4}}|\s{{1,4}}){CHORD}(?![\w#])){{2,}}"
+)
 MODE_ONLY: Final = re.compile(
     r"\b(?:in\s+(?:a\s+)?(?P<in>minor|major)(?:\s+(?:key|mode|tonality))?|(?P<of>minor|major)[\s-](?:key|mode|tonality)"
     r"|(?P<church>" + "|".join(CHURCH) + r"))\b",

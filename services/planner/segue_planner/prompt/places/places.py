@@ -104,7 +104,8 @@ def role_pattern() -> str:
 
 
 @cache
-def _patterns() -> Mapping[str, re.Pattern[str]]:
+def patterns() -> Mapping[str, re.Pattern[str]]:
+    """Return a pattern of each kind of place; the first that matches counts."""
     role, time, article = role_pattern(), _time(), rf"(?:{_word('articles')})?"
     into = rf"(?:\b{_word('in')})?"
     first, last, until = _word("first"), _word("last"), _word("until")
@@ -138,7 +139,7 @@ def _patterns() -> Mapping[str, re.Pattern[str]]:
 
 def find_place(clause: str) -> tuple[Place, int, int] | None:
     """Return the first place in a clause, and where its words begin and end."""
-    for name, pattern in _patterns().items():
+    for name, pattern in patterns().items():
         match = pattern.search(clause)
         if match:
             return _place(name, match), match.start(), match.end("role") if name == "head" else match.end()
@@ -148,7 +149,7 @@ def find_place(clause: str) -> tuple[Place, int, int] | None:
 def find_spans(clause: str) -> list[tuple[int, int]]:
     """Return where the words of all places of a clause are; of two that overlap, the kind that counts first."""
     found: list[tuple[int, int]] = []
-    for name, pattern in _patterns().items():
+    for name, pattern in patterns().items():
         for match in pattern.finditer(clause):
             span = match.start(), match.end("role") if name == "head" else match.end()
             if all(span[1] <= low or high <= span[0] for low, high in found):
