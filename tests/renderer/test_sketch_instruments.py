@@ -166,4 +166,4 @@ def test_every_pattern_is_valid() -> None:
         assert set(pattern) <= DRUMS
         assert all(len(marks) in {16, 32} and set(marks) <= set(".123456789") for marks in pattern.values())
     assert all(len(bar) == 16 and set(bar) <= set(".-123456789") for bars in CHORDS.values() for bar in bars)
-    assert all(len(bar) == 16 and set(bar) <= set(".-R8356ar") for bars in BASSES.values() for bar in bars)
+    assert all(len(bar) == 16 and set(bar) <= set(".-R8356abcr") for bars in BASSES.values() for bar in bars)

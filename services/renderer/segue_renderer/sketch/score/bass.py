@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segue_renderer.sketch.score.melody.notes import MelodyNote
 
 RANGE: Final = (31, 50)
+START: Final = 38
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class BassLine:
             for beat in range(-(-tone.tick // grid.beat) * grid.beat, tone.tick + tone.ticks, grid.beat)
         }
         self._lowest = lowest
-        self._last = max(38, lowest)
+        self._last = max(START, lowest)
 
     def write(self, names: Sequence[str], following: Chord | None) -> Iterator[BassNote]:
         """Write all bars, each with its named pattern; `following` is the chord after the section."""
@@ -65,7 +66,7 @@ class BassLine:
             pitch = self._pitch(mark, root, chord, until, following)
             if self._grates(tick, until, pitch):
                 pitch = root
-            level = {"r": 3, "a": 6, "8": 7, "R": 8}.get(mark, 6)
+            level = {"r": 3, "a": 6, "b": 6, "c": 7, "8": 7, "R": 8}.get(mark, 6)
             yield BassNote(tick, max(1, (until - tick) * (19 if mark == "R" else 17) // 20), pitch, level)
             if mark == "R":
                 self._last = root
@@ -91,10 +92,27 @@ class BassLine:
             return self._into(root + offsets[mark])
         if mark == "8":
             return root + 12
-        if mark == "a":
-            after = chord_at(self._chords, end) if end < self._grid.end else following or chord
-            return self._leading(root, self._near(pitch_class(after.bass or after.root)))
+        if mark in "abc":
+            if mark == "a":
+                return self._leading(root, self._goal(chord, end, following))
+            # Both steps of a walk lead to the next bar.
+            return self._walking(root, self._goal(chord, -(-end // self._grid.bar) * self._grid.bar, following), mark)
         return root
+
+    def _goal(self, chord: Chord, end: int, following: Chord | None) -> int:
+        """Return the root after a note."""
+        if end < self._grid.end:
+            after = chord_at(self._chords, end)
+            return self._near(pitch_class(after.bass or after.root))
+        after = following or chord
+        # The next section begins in the middle of the range.
+        return self._near(pitch_class(after.bass or after.root), START)
+
+    def _walking(self, root: int, goal: int, mark: str) -> int:
+        """Return the last note of the scale before a root ("c") or the one before it, from the side of this root."""
+        way = -1 if root < goal and goal > self._lowest + 2 else 1
+        ladder = [goal + way * step for step in range(1, 6) if (goal + way * step) % 12 in self._scale]
+        return ladder[0 if mark == "c" else 1]
 
     def _leading(self, root: int, goal: int) -> int:
         """Return a pitch one step from the next root, on the side from which the line comes."""
@@ -105,9 +123,10 @@ class BassLine:
             below = goal - 2
         return below if root < goal and below >= self._lowest - 3 else above
 
-    def _near(self, wanted: int) -> int:
+    def _near(self, wanted: int, last: int | None = None) -> int:
+        before = self._last if last is None else max(last, self._lowest)
         candidates = [pitch for pitch in range(self._lowest, RANGE[1] + 1) if pitch % 12 == wanted]
-        return min(candidates, key=lambda pitch: (abs(pitch - self._last) + 0.4 * abs(pitch - 38), pitch))
+        return min(candidates, key=lambda pitch: (abs(pitch - before) + 0.4 * abs(pitch - START), pitch))
 
     def _into(self, pitch: int) -> int:
         while pitch > RANGE[1] + 2:

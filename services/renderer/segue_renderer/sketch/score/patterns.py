@@ -1,7 +1,8 @@
 """Rhythms of chords and bass lines: sixteen marks a bar, four for each quarter. To add a pattern, add an entry.
 
 Chords: a digit is a level from 1 to 9, "-" holds, "." rests. Bass: "R" root, "r" quiet root, "3" third, "5" fifth,
-"6" sixth, "8" octave, "a" a step into the next chord. Patterns of several bars take turns.
+"6" sixth, "8" octave, "a" a step into the next chord, "b" and "c" two steps into the next bar. Patterns of several bars
+take turns.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ FIGURED: Final = frozenset({"figure", "broken", "run"})
 """Patterns that play broken chords, note by note."""
 BASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "hold": ("R---------------",),
+    "fill": ("R-----R-R---b-c-",),
+    "arco": ("R---------------", "R-------5-----a-", "R---------------", "R-------R---b-c-"),
     "two": ("R-------5-------", "R-------5-----a-"),
     "pop": ("R-----R-R---R-5-", "R-----R-R---5-a-"),
     "eighths": ("R-R-R-R-R-R-R-R-", "R-R-R-R-R-R-5-a-"),

@@ -65,11 +65,13 @@ def walk(number: int, count: int) -> int:
 
 
 def second_line(
-    grid: TickGrid, chords: Sequence[Chord], tonic: int, lead: Sequence[MelodyNote]
+    grid: TickGrid, chords: Sequence[Chord], tonic: int, lead: Sequence[MelodyNote], counter: Sequence[MelodyNote] = ()
 ) -> Iterator[TextureNote]:
     """Write two voices: a low one that stays on the tonic or the dominant, and a high one that moves while the lead
-    does not.
+    does not. A counter-line replaces the high one.
     """
+    for tone in counter:
+        yield tone.tick, tone.ticks, tone.pitch, 6
     anchors = {tonic, (tonic + 7) % 12}
     attacks = sorted(tone.tick for tone in lead)
     high, low = 76, 69
@@ -79,6 +81,8 @@ def second_line(
         held = [each for each in classes if each in anchors and any(p % 12 == each for p in range(62, high - 2))]
         low = _nearest(held or classes, low, (62, high - 3))
         yield chord.start_tick, chord.ticks, low, 5
+        if counter:
+            continue
         middle = chord.start_tick + chord.ticks // 2
         middle -= middle % grid.beat
         free = not any(middle - grid.beat // 2 < tick < middle + grid.beat for tick in attacks)

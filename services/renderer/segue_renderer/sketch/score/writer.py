@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from segue_music.timing import TICKS_PER_QUARTER
 from segue_renderer.sketch.score import harmony, rhythm, textures
 from segue_renderer.sketch.score.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.score.bass import BassLine
+from segue_renderer.sketch.score.counter import counter_line
 from segue_renderer.sketch.score.grid import SIXTEENTH, TickGrid, swung
 from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.melody.writing import MelodyRequest
@@ -42,6 +44,12 @@ SUSTAINED: Final = frozenset({"pad", "choir", "oohs", "harmonium", "handpan"})
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
 MIN_ANSWERED_BARS: Final = 4
 """Answers are used only when at least one bar in this many has one."""
+LEADING: Final = frozenset({Transition.FILL, Transition.PICKUP})
+"""Transitions into which the bass walks."""
+UNFILLED: Final = frozenset({"hold", "offbeat", "rolling", "wobble", "boom", "deep"})
+"""Basses that keep their pattern to the end of a section."""
+RICH: Final = 0.6
+"""Sections with at least this mean energy have counter-lines; choruses, drops and solos have them always."""
 STILL, CALM = 0.22, 0.42
 """Bars below the first energy hold chords and bass; bars below the second play the genre's calm pattern."""
 
@@ -63,6 +71,7 @@ class ScoreWriter:
         self._has_bass = any(layer.kind == LayerKind.BASS for layer in spec.layers)
         self._is_led = any(layer.kind == LayerKind.LEAD for layer in spec.layers)
         self._melody = self._write_melody()
+        self._is_rich = spec.role in BIG or sum(spec.energy) >= RICH * len(spec.energy)
         sings = spec.lyrics is not None and any(layer.kind == LayerKind.VOCALS for layer in spec.layers)
         self.song = (
             sing(spec.lyrics, self.grid, self.key, spec.chords, self._melody) if spec.lyrics and sings else Song()
@@ -153,18 +162,27 @@ class ScoreWriter:
         following = self.spec.next.border_chord if self.spec.next else None
         if self.spec.loop:
             following = self.spec.chords[0]
-        patterns = [
-            "hold" if energy < STILL or (self.ends and bar == self.grid.bars - 1)
-            else self.style.calm_bass if energy < CALM else self.style.bass
-            for bar, energy in enumerate(self.spec.energy)
-        ]  # fmt: skip
+        patterns = [self._bass_pattern(bar) for bar in range(self.grid.bars)]
         for tone in line.write(patterns, following):
             for number, name in enumerate(names):
                 yield self._note(LayerKind.BASS, tone.tick, tone.ticks, tone.pitch, tone.level - 2 * number, name)
 
+    def _bass_pattern(self, bar: int) -> str:
+        energy, last = self.spec.energy[bar], bar == self.grid.bars - 1
+        if energy < STILL or (self.ends and last):
+            return "hold"
+        if energy < CALM:
+            return self.style.calm_bass
+        leads = last and self.spec.next is not None and self.spec.transition in LEADING
+        return "fill" if leads and self.style.bass not in UNFILLED else self.style.bass
+
     def _harmony(self, names: tuple[str, ...]) -> Iterator[Note]:
         for number, name in enumerate(names):
             voice = self.voice(LayerKind.HARMONY, name)
+            if number and self._is_rich and self._is_led and isinstance(VOICES[voice], HeldVoice):
+                for tone in self._counter:
+                    yield self._note(LayerKind.HARMONY, tone.tick, tone.ticks, tone.pitch, 5, name)
+                continue
             # Further instruments play another pattern, and quieter.
             patterns = [self._chord_pattern(voice, bar, joins=bool(number)) for bar in range(self.grid.bars)]
             for note in self._comping(name, voice, patterns):
@@ -258,7 +276,10 @@ class ScoreWriter:
         elif voice in SUSTAINED:
             yield from textures.pad(chords)
         elif voice in {"strings", "violin"} or not self._is_led:
-            yield from textures.second_line(self.grid, chords, self.tonic, self._melody if self._is_led else ())
+            counter = self._counter if self._is_rich and self._is_led else ()
+            yield from textures.second_line(
+                self.grid, chords, self.tonic, self._melody if self._is_led else (), counter
+            )  # fmt: skip
         else:
             found = list(textures.answers(self.grid, chords, self._melody))
             # A melody with too few rests gets a second line instead.
@@ -266,8 +287,12 @@ class ScoreWriter:
             enough = answered * MIN_ANSWERED_BARS >= self.grid.bars
             yield from found if enough else textures.second_line(self.grid, chords, self.tonic, self._melody)
 
+    @cached_property
+    def _counter(self) -> list[MelodyNote]:
+        return counter_line(self.grid, self.key, self.spec.chords, self._melody, ends=self.ends)
+
     def _vocals(self, names: tuple[str, ...]) -> Iterator[Note]:
-        """Sing the words; else chords, and without a lead, and in big sections, the melody above them."""
+        """Sing the words; else chords, without a lead the melody above them, and in big sections a voice below it."""
         if self.song.tones:
             for sung in self.song.tones:
                 # A consonant's worth of silence divides the syllables.
@@ -283,4 +308,10 @@ class ScoreWriter:
             for tone in self._melody:
                 if leads or (tone.ticks >= self.grid.beat and self.grid.is_beat(tone.tick)):
                     level = 8 if leads else 6
-                    yield self._note(LayerKind.VOCALS, tone.tick, tone.ticks, tone.pitch, level, names[-1])
+                    pitch = tone.pitch if leads else self._third_below(tone)
+                    yield self._note(LayerKind.VOCALS, tone.tick, tone.ticks, pitch, level, names[-1])
+
+    def _third_below(self, tone: MelodyNote) -> int:
+        """Return the chord tone that is at least a third below a note."""
+        classes = chord_classes(chord_at(self.spec.chords, tone.tick))
+        return next(pitch for pitch in range(tone.pitch - 3, 0, -1) if pitch % 12 in classes)
