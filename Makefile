@@ -23,6 +23,7 @@ QUICK := not slow and not engine and not audiocraft
 PROMPT ?= rainy lo-fi, 82 bpm, F minor
 DURATION ?= 60
 SEED ?= 7
+FONT ?= /usr/share/sounds/sf2/FluidR3_GM.sf2
 # `make chaos` takes SEED only from its caller; it draws one otherwise.
 CHAOS_SEED = $(if $(filter file,$(origin SEED)),,--seed $(SEED))
 PIECES ?= 100
@@ -63,8 +64,10 @@ setup-dev: $(UV)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_ALL)
 
 demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
-	@$(BIN)/segued compose "$(PROMPT)" --duration "$(DURATION)" --seed "$(SEED)" \
+	@$(BIN)/segued compose "$(PROMPT)" --duration "$(DURATION)" --seed "$(SEED)" --voices auto \
 		--output out/demo.flac --picture out/demo.png --force
+	@$(BIN)/segued voices list 2>/dev/null | grep -q . || \
+		echo "voices:  synthesised; for recorded ones: apt install fluid-soundfont-gm && $(BIN)/segued voices build $(FONT) --license MIT"
 	@echo "play it: $$(command -v ffplay >/dev/null && echo ffplay -autoexit || echo 'open it with any player:') out/demo.flac"
 	@echo "next:    make demo PROMPT=\"sunny funk, 108 bpm, E minor\" DURATION=90 SEED=3, or $(BIN)/segued serve"
 
