@@ -106,6 +106,7 @@ class FactResolver:
             return known[self._brief.genre]
         if stated:
             self._log.record("genre", stated.value, Origin.PROMPT, stated.words)
+            self._warn_borrowed(stated.value)
             return known[stated.value]
         return self._indicated_genre()
 
@@ -119,11 +120,7 @@ class FactResolver:
             return known[suggested]
         if voted is not None:
             self._log.record("genre", voted.genre, Origin.PROMPT, voted.words)
-            borrowing = [vote.words for vote in self._prompt.votes if vote.kind == "borrowed"]
-            if borrowing:
-                self._log.warn(
-                    "genre_borrowed", f"{quoted(borrowing)} has no style of its own; it is played as {voted.genre}"
-                )
+            self._warn_borrowed(voted.genre)
             return known[voted.genre]
         found = first_genre(without)
         self._log.record("genre", found.name, Origin.DEFAULT)
@@ -133,6 +130,11 @@ class FactResolver:
             f"nothing in the prompt indicates a genre; it is planned as {found.name}. Name one: {others}",
         )
         return found
+
+    def _warn_borrowed(self, genre: str) -> None:
+        borrowing = [vote.words for vote in self._prompt.votes if vote.kind == "borrowed"]
+        if borrowing:
+            self._log.warn("genre_borrowed", f"{quoted(borrowing)} has no style of its own; it is played as {genre}")
 
     def _kind(self) -> Kind:
         loop_words = self._prompt.course.get("loop")

@@ -33,6 +33,8 @@ PRIMES: Final = re.compile(r"(?<![\w.'])(?P<minutes>\d{1,2})'\s?(?P<seconds>[0-5
 """Minutes and seconds with primes: 2'30"."""
 CJK_LENGTH: Final = re.compile(r"(?<!\d)(?P<minutes>\d{1,2})分(?:钟|鐘|間)?(?P<seconds>[0-5]?\d)秒")
 ARTICLES: Final = frozenset({"a", "an", "one", "ein", "eine", "einer", "un", "une", "uno", "una"})
+REPEATING: Final = re.compile(r"\b(?:every|each|alle|toutes\sles|cada|ogni|каждые|каждую)\s{1,4}$", re.IGNORECASE)
+"""Words before a time that is no length: "every 4 bars"."""
 YEARS: Final = re.compile(r"(?:1[5-9]|20)\d0s", re.IGNORECASE)
 DECADES: Final = frozenset({"50s", "60s", "70s", "80s", "90s", "00s"})
 AFTER_SECONDS: Final = frozenset(
@@ -63,6 +65,8 @@ def read_length(phrases: PromptPhrases, facts: PromptFacts) -> None:
             return
         facts.remarks.append(f"{words!r} is not between 1 s and {MAX_SECONDS:g} s; it is ignored as a length")
     for match in _length_pattern().finditer(text):
+        if REPEATING.search(text[: match.start()]):
+            continue
         is_bars = time_units()[match["unit"].lower()] == "bars" and match["number"].lower() not in ARTICLES
         if is_bars and facts.bars is None:
             count = _number(match["number"])
@@ -117,7 +121,8 @@ def _lengths(prompt: str, text: str) -> Iterator[tuple[float, str]]:
         unit = time_units()[match["unit"].lower()]
         # "a second" is rarely a length: "a second verse".
         is_ordinal = match["number"].lower() in ARTICLES and match["unit"].lower() in {"second", "s", "m"}
-        if unit == "bars" or is_ordinal or _is_decade(prompt, match):
+        is_repeating = bool(REPEATING.search(text[: match.start()]))
+        if unit == "bars" or is_ordinal or is_repeating or _is_decade(prompt, match):
             continue
         factor = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}[unit]
         number = _number(match["number"]) + (0.5 if match["half"] or match["later"] else 0.0)

@@ -73,6 +73,8 @@ def _require_sections(facts: PromptFacts, changes: Changes) -> None:
             facts.metre = Stated(change.metre, change.words)
         if change.role is not None:
             facts.placed.setdefault(change.role, change.words)
+    if changes.tempo is not None and changes.tempo.role is not None:
+        facts.placed.setdefault(changes.tempo.role, changes.tempo.words)
     if changes.step_role is not None:
         facts.placed.setdefault(changes.step_role, changes.key_words)
 

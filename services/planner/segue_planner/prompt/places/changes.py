@@ -73,6 +73,7 @@ JUMP: Final = re.compile(
     r"(?P<where>\s(?:at|in|for|near)\sthe\s[\w\s-]{3,16})?",
     re.IGNORECASE,
 )
+BPM: Final = re.compile(r"(?<![\d.])(?P<bpm>\d{2,3})\s?bpm\b", re.IGNORECASE)
 SIGNATURE: Final = r"(?P<beats>1[0-6]|[2-9])\s?/\s?(?P<unit>2|4|8)(?![\d/])"
 CHANGING: Final = r"(?:switch\w*|chang\w*|mov\w*|go(?:es|ing)?|shift\w*|turns?)\s(?:in)?to"
 ALTERNATING: Final = re.compile(
@@ -97,11 +98,31 @@ def split_changes(text: str, changes: Changes) -> str:
             double = bool(match["double"]) or match["verb"] == "doubles"
             changes.tempo = TempoChange(match[0].strip(), 2.0 if double else 0.5, role=_role_in(match["where"] or ""))
             text = _blanked(text, match)
+    text = _read_role_tempo(text, changes)
     match = ALTERNATING.search(text)
     if match:
         changes.metre_words = match[0].strip()
         text = _blanked(text, match)
     return _read_metres(text, changes)
+
+
+def _read_role_tempo(text: str, changes: Changes) -> str:
+    """Read the tempo of a section beside that of the piece: "80 bpm, chorus at 120 bpm"."""
+    match = _role_tempo_pattern().search(text) if changes.tempo is None else None
+    rest = _blanked(text, match) if match else text
+    first = BPM.search(rest)
+    if match is None or first is None or not _playable(match["tempo"]) or not _playable(first["bpm"]):
+        return text
+    role = role_named(match["role"])
+    changes.tempo = TempoChange(match[0].strip(), float(match["tempo"]) / float(first["bpm"]), role=role)
+    return rest
+
+
+@cache
+def _role_tempo_pattern() -> re.Pattern[str]:
+    return re.compile(
+        rf"\b{role_pattern()}\s?(?:at|in|is|:|goes\sto|mit|à|a)?\s?(?P<tempo>\d{{2,3}})\s?bpm\b", re.IGNORECASE
+    )
 
 
 @cache

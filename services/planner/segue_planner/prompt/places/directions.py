@@ -75,10 +75,7 @@ def split_directions(text: str) -> tuple[str, list[Direction], list[str]]:
     for start, end in _clauses(text):
         clause = text[start:end]
         located = find_place(clause)
-        if located is None and found and found[-1].place.end and THEN.search(text[:start]):
-            # "Quiet until 0:40, then huge".
-            is_moment = not (QUIET.search(clause) or LOUD.search(clause))
-            located = Place(clause.strip(), start=found[-1].place.end, is_moment=is_moment), 0, 0
+        located = _after(located, found[-1].place if found else None, clause, text[:start])
         if located is None:
             found += _adjectives(clause)
             continue
@@ -100,6 +97,35 @@ def split_directions(text: str) -> tuple[str, list[Direction], list[str]]:
         for match in _spoken(clause):
             _blank(kept, start + match[0], start + match[1])
     return "".join(kept), found[:MAX_DIRECTIONS], idle
+
+
+def _after(
+    located: tuple[Place, int, int] | None, before: Place | None, clause: str, earlier: str
+) -> tuple[Place, int, int] | None:
+    """Return the place of a clause that counts from the place before: "then huge", "8 bars later"."""
+    if before is None:
+        return located
+    if located is not None:
+        place, first, last = located
+        return (_later(place, before), first, last) if place.is_relative else located
+    end = before.end or (Point(role=before.role, number=before.number or 1, after=True) if before.role else None)
+    if end is None or not THEN.search(earlier):
+        return None
+    # "Quiet until 0:40, then huge": the energy stays.
+    is_moment = not (QUIET.search(clause) or LOUD.search(clause))
+    return Place(clause.strip(), start=end, is_moment=is_moment), 0, 0
+
+
+def _later(place: Place, before: Place) -> Place:
+    """Return a place that counts from another one, where both are in the same unit."""
+    start, first = place.start, before.start
+    if start is None or first is None:
+        return place
+    if start.bars is not None and first.bars is not None:
+        return replace(place, start=Point(bars=first.bars + start.bars))
+    if start.seconds is not None and first.seconds is not None:
+        return replace(place, start=Point(seconds=first.seconds + start.seconds))
+    return place
 
 
 def _blank(letters: list[str], start: int, end: int) -> None:

@@ -58,6 +58,8 @@ class Place:
     end: Point | None = None
     is_moment: bool = False
     """Whether the words name a moment: "at 0:30", "after 0:30"."""
+    is_relative: bool = False
+    """Whether the start counts from the place before: "8 bars later"."""
     lasts: bool = False
     """Whether what happens at the moment lasts: "after 0:30", "from the bridge on"."""
 
@@ -119,6 +121,7 @@ def patterns() -> Mapping[str, re.Pattern[str]]:
         "until_time": rf"\b{until}{time}",
         "at_time": rf"(?:\b{_word('at')}|\b{_word('at_clock')}(?=\d{{1,2}}:)|@\s?|从){time}{ON}(?!\s?bpm)"
         rf"|{BAR_NUMBER}|(?P<clock_c>\d{{1,2}}:[0-5]\d)(?:から|に|で|处|开始)",
+        "later": rf"\b{time}\slater\b",
         "half": rf"\b(?:at\s)?{_any_of(word_list()['places']['half'])}(?:\son)?(?!\w)",
         "second_half": rf"{into}{article}\bsecond\shalf(?:\son)?\b|\bfrom\sthe\ssecond\shalf(?:\son)?\b",
         "first_half": rf"{into}{article}\bfirst\shalf\b",
@@ -194,7 +197,7 @@ def _timed_place(name: str, words: str, point: Point) -> Place:
             Point(bars=-point.bars) if point.seconds is None and point.bars else Point(seconds=-(point.seconds or 0.0))
         )
         return Place(words, start=negative)
-    return Place(words, start=point, is_moment=True, lasts=not MOMENT.match(words))
+    return Place(words, start=point, is_moment=True, is_relative=name == "later", lasts=not MOMENT.match(words))
 
 
 def _end_of(groups: Mapping[str, str]) -> dict[str, str]:
