@@ -62,11 +62,14 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of diffusion models; default: by kind and size")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--write", help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.folders = dict(each.split("=", 1) for each in given.folder)
+    if given.write:
+        print(written(given.one, given.size, Path(given.write)))
+        return
     if given.one:
-        with temporary() as place:
-            print(json.dumps(asyncio.run(measured(given, Path(place)))))
+        print(json.dumps(asyncio.run(measured(given))))
         return
     kinds = list(given.folders) or given.models.split(",")
     unknown = [kind for kind in kinds if kind not in KINDS]
@@ -79,16 +82,13 @@ def main() -> None:
 def row_of(kind: str, given: argparse.Namespace) -> list[str]:
     """Measure one model in a process of its own."""
     name = Path(given.folders[kind]).name if kind in given.folders else f"{kind}, {given.size}"
-    if kind == "audiocraft" and given.size == "published" and kind not in given.folders:
-        return [name, "no random weights: give a folder", *[""] * (len(COLUMNS) - 2)]
     python = str(AUDIOCRAFT_PYTHON) if kind == "audiocraft" else sys.executable
     if not Path(python).exists():
         return [name, "make setup-audiocraft", *[""] * (len(COLUMNS) - 2)]
-    command = [python, "-m", "benchmarks.backends", "--one", kind, *sys.argv[1:]]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if run.returncode:
+    with temporary() as place:
+        found = _figures(python, kind, given, place)
+    if found is None:
         return [name, "failed", *[""] * (len(COLUMNS) - 2)]
-    found = json.loads(run.stdout.splitlines()[-1])
     together = " / ".join(f"{found['seconds'] * int(count) / s:.3g}" for count, s in found["together_s"].items())
     return [
         name,
@@ -104,19 +104,34 @@ def row_of(kind: str, given: argparse.Namespace) -> list[str]:
     ]
 
 
-async def measured(given: argparse.Namespace, place: Path) -> dict[str, Any]:
+def _figures(python: str, kind: str, given: argparse.Namespace, place: str) -> dict[str, Any] | None:
+    """Write a random model unless there is one, and measure it. A process that wrote it has memory to play in."""
+
+    def said(*more: str) -> str | None:
+        command = [python, "-m", "benchmarks.backends", *sys.argv[1:], "--one", kind, *more]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        return None if run.returncode else run.stdout.splitlines()[-1]
+
+    if kind in given.folders:
+        found = said()
+    else:
+        tell(kind, "makes a folder")
+        folder = said("--write", place)
+        found = said("--folder", f"{kind}={folder}") if folder else None
+    return json.loads(found) if found else None
+
+
+async def measured(given: argparse.Namespace) -> dict[str, Any]:
     """Return all figures of one model."""
-    kind, began = given.one, time.perf_counter()
+    kind = given.one
     import torch
 
     torch.set_num_threads(given.threads)
-    path, size = given.folders.get(kind), given.size
+    size = given.size
     seconds, repeats = given.seconds or SECONDS[size][kind], given.repeats or REPEATS[size]
     precision = given.precision or PRECISIONS[size].get(kind, "fp32")
     steps = STEPS[size] if kind in DIFFUSION else 0
-    tell(kind, "makes a folder" if path is None else "reads a folder")
-    folder = Path(path) if path else await asyncio.to_thread(written, kind, size, place)
-    writing_s = time.perf_counter() - began
+    folder = Path(given.folders[kind])
     began = time.perf_counter()
     backend = backend_of(kind, folder, given.threads, precision, steps)
     import_s = time.perf_counter() - began
@@ -135,7 +150,6 @@ async def measured(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     await backend.close()
     return {
         "import_s": import_s,
-        "writing_s": writing_s,
         "steps": steps,
         "precision": precision,
         "load_s": load_s,

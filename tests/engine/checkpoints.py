@@ -112,8 +112,8 @@ conditioners:
       word_dropout: 0.3
       normalize_text: false
 """
-CODEC_SETTINGS = f"""\
-sample_rate: {SAMPLE_RATE}
+CODEC_SETTINGS = """\
+sample_rate: {rate}
 channels: 1
 compression_model: encodec
 encodec:
@@ -124,16 +124,12 @@ encodec:
   causal: false
   renormalize: false
 seanet:
-  dimension: 16
+  dimension: {dimension}
   channels: ${{channels}}
   causal: ${{encodec.causal}}
-  n_filters: 4
+  n_filters: {filters}
   n_residual_layers: 1
-  ratios:
-  - 8
-  - 4
-  - 4
-  - 2
+  ratios: {ratios}
   activation: ELU
   activation_params:
     alpha: 1.0
@@ -146,7 +142,7 @@ seanet:
   pad_mode: reflect
   true_skip: true
   compress: 2
-  lstm: 2
+  lstm: {lstm}
   disable_norm_outer_blocks: 0
   decoder:
     trim_right_ratio: 1.0
@@ -154,9 +150,9 @@ seanet:
     final_activation_params: null
   encoder: {{}}
 rvq:
-  n_q: 4
+  n_q: {books}
   q_dropout: false
-  bins: {CODEBOOK}
+  bins: {codebook}
   decay: 0.99
   kmeans_init: true
   kmeans_iters: 50
@@ -254,10 +250,12 @@ def write_tokenizer(folder: Path, sentences: Iterable[str] = SENTENCES) -> None:
     (folder / "spiece.vocab").unlink()
 
 
-def to_audiocraft(source: Path, target: Path, model: Any, kind: str, *, codec_apart: bool = False) -> None:
+def to_audiocraft(
+    source: Path, target: Path, model: Any, kind: str, *, codec_apart: bool = False, window_s: float = WINDOW_S
+) -> None:
     """Write the same weights in audiocraft's layout."""
     target.mkdir(parents=True, exist_ok=True)
-    settings = _language_model_settings(model.config.decoder, kind)
+    settings = _language_model_settings(model.config, kind, window_s)
     state = {_language_name(name): tensor for name, tensor in _fused(model.decoder.state_dict())}
     for ours, theirs in (("enc_to_dec_proj", "description"), ("audio_enc_to_dec_proj", "self_wav")):
         if hasattr(model, ours):
@@ -274,7 +272,7 @@ def to_audiocraft(source: Path, target: Path, model: Any, kind: str, *, codec_ap
     else:
         codec = {_codec_name(name): tensor for name, tensor in model.audio_encoder.state_dict().items()}
         torch.save(
-            {"best_state": codec, "xp.cfg": CODEC_SETTINGS, "version": "1.3.0", "exported": True},
+            {"best_state": codec, "xp.cfg": _codec_settings(model.config), "version": "1.3.0", "exported": True},
             target / "compression_state_dict.bin",
         )
     encoder = HF.T5EncoderModel(model.config.text_encoder)
@@ -283,21 +281,35 @@ def to_audiocraft(source: Path, target: Path, model: Any, kind: str, *, codec_ap
     shutil.copy(source / "spiece.model", target / "t5-base" / "spiece.model")
 
 
-def _language_model_settings(config: Any, kind: str) -> str:
+def _codec_settings(config: Any) -> str:
+    codec = config.audio_encoder
+    return CODEC_SETTINGS.format(
+        rate=codec.sampling_rate,
+        dimension=codec.hidden_size,
+        filters=codec.num_filters,
+        ratios=list(codec.upsampling_ratios),
+        lstm=codec.num_lstm_layers,
+        books=config.decoder.num_codebooks // config.decoder.audio_channels,
+        codebook=codec.codebook_size,
+    )
+
+
+def _language_model_settings(whole: Any, kind: str, window_s: float) -> str:
+    config = whole.decoder
     stereo = "stereo" in kind
     pairs = [book // 2 if stereo else book for book in range(config.num_codebooks)]
     has_melody = "melody" in kind
     return LANGUAGE_MODEL_SETTINGS.format(
-        rate=SAMPLE_RATE,
+        rate=whole.audio_encoder.sampling_rate,
         channels=2 if stereo else 1,
-        window_s=WINDOW_S,
+        window_s=window_s,
         lm_model="transformer_lm_magnet" if kind == "magnet" else "transformer_lm",
         dim=config.hidden_size,
         num_heads=config.num_attention_heads,
         num_layers=config.num_hidden_layers,
         hidden_scale=config.ffn_dim // config.hidden_size,
         n_q=config.num_codebooks,
-        card=CODEBOOK,
+        card=whole.audio_encoder.codebook_size,
         causal=str(kind != "magnet").lower(),
         pattern="parallel" if kind == "magnet" else "delay",
         delays=pairs,
