@@ -43,6 +43,8 @@ _ABSOLUTE_GATE_LUFS = -70.0
 LOUDNESS_OFFSET_DB = -0.691
 SILENT_POWER = 1e-15
 _NOTHING = 1e-200
+_THINNED_RATES = 14
+"""A low-pass of 24 dB an octave leaves 67 dB less at seven times its corner: so many samples a period hold its power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +108,20 @@ def low_pass(sample_rate: int, corner_hz: float) -> Float64:
 class KWeightedPower:
     """Computes the weighted mean square of each hop of 10 ms; it does not depend on block sizes.
 
-    With `highest_hz`, only the band below it counts.
+    With `bass_below_hz`, `bass_hops` collects the powers of the band below it.
     """
 
-    def __init__(self, sample_rate: int, channels: int, *, highest_hz: float | None = None) -> None:
+    def __init__(self, sample_rate: int, channels: int, *, bass_below_hz: float | None = None) -> None:
         self._weights = channel_weights(channels)
         self._sections = k_weighting(sample_rate)
-        if highest_hz is not None:
-            self._sections = np.concatenate([self._sections, low_pass(sample_rate, highest_hz)])
         self._memory = np.zeros((len(self._sections), channels, 2))
         self.hop_frames = round(sample_rate / HOPS_PER_SECOND)
         self._open_hop = np.empty((channels, self.hop_frames))
         self._filled = 0
+        self.bass_hops = array("d")
+        self._bass = None
+        if bass_below_hz is not None:
+            self._bass = _ThinnedLowPass(sample_rate, channels, self.hop_frames, bass_below_hz)
 
     def push(self, planar: NDArray[np.floating]) -> Float64:
         """Add samples, (channels, frames), and return the power of each complete hop."""
@@ -146,8 +150,14 @@ class KWeightedPower:
         return np.concatenate(powers) if powers else np.zeros(0)
 
     def _powers(self, filtered: Float64) -> Float64:
-        hops = filtered.reshape(filtered.shape[0], -1, self.hop_frames)
-        mean_squares = np.einsum("chf,chf->ch", hops, hops) / self.hop_frames
+        count = filtered.shape[1] // self.hop_frames
+        if self._bass is not None:
+            self.bass_hops.extend(self._weighted(self._bass.push(filtered), count))
+        return self._weighted(filtered, count)
+
+    def _weighted(self, samples: Float64, count: int) -> Float64:
+        hops = samples.reshape(len(samples), count, -1)
+        mean_squares = np.einsum("chf,chf->ch", hops, hops) / hops.shape[2]
         # One product and one sum per channel, in order: a matrix product may round differently by shape.
         power = np.zeros(mean_squares.shape[1])
         for weight, mean_square in zip(self._weights, mean_squares, strict=True):
@@ -155,14 +165,57 @@ class KWeightedPower:
         return power
 
 
+class _ThinnedLowPass:
+    """A low-pass of which only every n-th sample is computed: its output needs no more, and n divides a hop.
+
+    With poles p, the filter is the one with poles p^n, n samples apart, after an FIR filter of 4 n + 1 taps. So the
+    samples are those of the whole filter.
+    """
+
+    def __init__(self, sample_rate: int, channels: int, hop_frames: int, corner_hz: float) -> None:
+        most = max(1, int(sample_rate / (_THINNED_RATES * corner_hz)))
+        self._step = next(each for each in range(min(most, hop_frames), 0, -1) if hop_frames % each == 0)
+        sections = low_pass(sample_rate, corner_hz)
+        taps = np.ones(1)
+        thinned: list[list[float]] = []
+        for section in sections:
+            pole = complex(np.roots(section[3:])[0])
+            powers = pole ** np.arange(self._step)
+            # Each pole is one of a pair: together they have real taps.
+            taps = np.convolve(np.convolve(taps, section[:3]), np.convolve(powers, powers.conj()).real)
+            far = pole**self._step
+            thinned.append([1.0, 0.0, 0.0, 1.0, -2 * far.real, abs(far) ** 2])
+        self._sections = np.array(thinned)
+        self._memory = np.zeros((len(thinned), channels, 2))
+        # Taps of this and earlier groups of samples, (groups, samples); the result stands on a group's last sample.
+        groups = 2 * len(sections) + 1
+        padded = np.concatenate([taps, np.zeros(groups * self._step - len(taps))])
+        self._taps = np.ascontiguousarray(padded.reshape(groups, self._step)[:, ::-1])
+        self._past = np.zeros((channels, groups, groups - 1))
+
+    def push(self, samples: Float64) -> Float64:
+        """Add samples, (channels, frames), at least a hop and whole groups; returns one sample for each group."""
+        parts = self._taps @ samples.reshape(len(samples), -1, self._step).transpose(0, 2, 1)
+        total = parts[:, 0].copy()
+        for age in range(1, len(self._taps)):
+            total[:, age:] += parts[:, age, :-age]
+            total[:, :age] += self._past[:, age, -age:]
+        self._past = parts[:, :, 1 - len(self._taps) :].copy()
+        filtered, self._memory = sosfilt(self._sections, total, self._memory)
+        self._memory[np.abs(self._memory) < _NOTHING] = 0.0
+        return filtered
+
+
 class LoudnessMeter:
     """Measures a stream; `result` can be called at any time."""
 
-    def __init__(self, sample_rate: int, channels: int, *, with_peaks: bool = True) -> None:
+    def __init__(
+        self, sample_rate: int, channels: int, *, with_peaks: bool = True, bass_below_hz: float | None = None
+    ) -> None:
         if not 8_000 <= sample_rate <= 192_000:
             raise InvalidSettings(f"a sample rate of {sample_rate} Hz; loudness is measured from 8000 to 192000")
         self._channels = channels
-        self._power = KWeightedPower(sample_rate, channels)
+        self._power = KWeightedPower(sample_rate, channels, bass_below_hz=bass_below_hz)
         self._hops = array("d")
         self._peaks = TruePeakMeter(sample_rate, channels) if with_peaks else None
 
@@ -188,6 +241,10 @@ class LoudnessMeter:
     def hop_powers(self) -> Float64:
         """Return the weighted mean squares of every 10 ms so far."""
         return np.array(self._hops)
+
+    def bass_hop_powers(self) -> Float64:
+        """Return the same of the bass; it is K-weighted as the whole, then without what lies above the band."""
+        return np.array(self._power.bass_hops)
 
     def result(self) -> Loudness:
         """Return all measurements so far."""

@@ -87,10 +87,8 @@ def interpolated_peaks(
 
 
 def _highest_of(values: Float32, width: int) -> Float32:
-    """Return the highest of each `width` neighbours, a power of two; halving is faster than one by one."""
-    while width > 1:
-        values, width = np.maximum(values[::2], values[1::2]), width // 2
-    return values
+    """Return the highest of each `width` neighbours; reduceat takes half the time of a maximum over an axis."""
+    return np.maximum.reduceat(values, np.arange(0, len(values), width)) if width > 1 and len(values) else values
 
 
 def _rows_above(samples: Float32, rows: int, taps: int, above: float) -> Index:
@@ -103,7 +101,8 @@ def _rows_exceeding(channel: Float32, highest: Float32, least: float) -> Index:
     """Return the rows that may hold a value above `least`: `highest` are the highest samples of the rows."""
     half, rows = TAPS // 2, len(highest)
     step = channel[1:] - channel[:-1]
-    bend = np.abs(step[1:] - step[:-1])
+    bend = step[1:] - step[:-1]
+    np.abs(bend, out=bend)
     # The last value of a row lies before the first sample of the next one.
     highest = np.maximum(highest, np.abs(channel[half + _ROW :: _ROW][:rows]))
     around = _highest_around(bend, rows, _ROW // 2 - half + 1)
@@ -112,9 +111,8 @@ def _rows_exceeding(channel: Float32, highest: Float32, least: float) -> Index:
 
 def _highest_around(values: Float32, rows: int, first: int) -> Float32:
     """Return the highest value in each row and half a row on both sides; `values` begin at `first` of all these."""
-    wide = np.zeros((rows + 1) * _ROW, dtype=np.float32)
-    wide[first : first + len(values)] = values[: len(wide) - first]
-    halves = _highest_of(wide, _ROW // 2)
+    starts = np.maximum(np.arange(2 * (rows + 1)) * (_ROW // 2) - first, 0)
+    halves = np.maximum.reduceat(values[: (rows + 1) * _ROW - first], starts)
     return np.maximum(np.maximum(halves[:-3:2], halves[1:-2:2]), np.maximum(halves[2:-1:2], halves[3::2]))
 
 

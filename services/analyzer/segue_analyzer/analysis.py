@@ -18,12 +18,13 @@ from segue_analyzer.curves.tempo_curve import swing_of, tempo_over_time
 from segue_analyzer.curves.waveform import WaveformMeter
 from segue_analyzer.faults.clicks import ClickDetector
 from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
-from segue_analyzer.loudness import BassLoudness, SectionLoudness, SectionPeaks, with_peaks
+from segue_analyzer.loudness import BASS_BELOW_HZ, SectionLoudness, SectionPeaks, with_peaks
 from segue_analyzer.mixes.tracks import Features, find_tracks
 from segue_analyzer.partial import sketched
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches, with_music_compared
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
 from segue_analyzer.report import FaultKind, LocalTempo, MeasuredTempo, Report, SectionReport, TempoCandidate
+from segue_analyzer.rhythm.bands import RATE as BANDS_RATE
 from segue_analyzer.rhythm.bands import BandStream
 from segue_analyzer.rhythm.network import hear_beats
 from segue_analyzer.rhythm.tempo import find_pulse
@@ -36,6 +37,7 @@ from segue_analyzer.tonality.key import find_key, overall_chroma
 from segue_audio.blocks import Reblocker
 from segue_audio.errors import InvalidSettings
 from segue_audio.loudness import LoudnessMeter, integrated
+from segue_audio.resample import StreamResampler
 from segue_music.theory import uses_flats
 from segue_music.timing import beats_per_bar
 
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
 _BLOCK_FRAMES: Final = 32_768
 _NO_END: Final = 1 << 62
+_HIGHEST: Final = 1e4
+"""Samples far beyond full scale must not overflow the sums."""
 _LEAST_SECTION_CONFIDENCE: Final = 0.35
 """A few bars without drums have an uncertain tempo, which must not be compared with the plan."""
 
@@ -72,20 +76,23 @@ class AudioAnalysis:
         self._blocks = Reblocker(_BLOCK_FRAMES, channels)
         self._measured = 0
         try:
-            self._loudness = LoudnessMeter(sample_rate, channels, with_peaks=False)
+            self._loudness = LoudnessMeter(
+                sample_rate, channels, with_peaks=False, bass_below_hz=BASS_BELOW_HZ
+            )
         except InvalidSettings as error:
             from segue_runtime import errors  # with gRPC
 
             raise errors.InvalidAudio(f"the audio cannot be measured: {error}") from None
-        self._bass = BassLoudness(sample_rate, channels)
         self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._timeline.spans]
         whole = SectionSpan("", 0, _NO_END)
         self._true_peaks = SectionPeaks(sample_rate, channels, (whole, *self._timeline.spans))
         self._waveform = WaveformMeter(sample_rate)
         self._stereo = StereoMeter(sample_rate, channels)
         self._brightness = Brightness(sample_rate)
-        self._bands = BandStream(sample_rate)
-        self._chroma = ChromaStream(sample_rate)
+        # Bands and tones share the first conversion; the tones need a quarter of its rate.
+        self._resampler = StreamResampler(sample_rate, BANDS_RATE, 1, quality="HQ")
+        self._bands = BandStream(BANDS_RATE)
+        self._chroma = ChromaStream(BANDS_RATE)
         self._clipping = ClippingDetector(sample_rate, channels)
         self._dc = DcDetector(sample_rate, channels)
         self._clicks = ClickDetector(sample_rate, channels)
@@ -111,6 +118,7 @@ class AudioAnalysis:
         """End the recording and return the report."""
         self._measure(self._blocks.drain())
         self._stereo.finish()
+        self._hear(self._resampler.finish())
         rows, harmony = self._bands.finish(), self._chroma.finish()
         heard = hear_beats(rows, harmony)
         centroids_hz = self._brightness.finish()
@@ -120,7 +128,7 @@ class AudioAnalysis:
             for meter, peaks in zip(self._sections, section_peaks, strict=True)
         )
         waveform, hop_powers = self._waveform.peaks(), self._loudness.hop_powers()
-        bass_powers = self._bass.hop_powers()
+        bass_powers = self._loudness.bass_hop_powers()
         tracks: tuple[Track, ...] = ()
         if self._find_tracks:
             rate, frames = self.sample_rate, self.frames
@@ -179,22 +187,27 @@ class AudioAnalysis:
     def _measure(self, block: Float32) -> None:
         if len(block) == 0:
             return
-        # Samples far beyond full scale must not overflow the sums.
-        block = np.clip(block, -1e4, 1e4)
-        self._loudness.push(block)
+        planar = np.ascontiguousarray(block.T)
+        loudest = np.abs(planar).max(axis=0)
+        if float(loudest.max()) > _HIGHEST:
+            block = np.clip(block, -_HIGHEST, _HIGHEST)
+            planar, loudest = np.ascontiguousarray(block.T), np.minimum(loudest, np.float32(_HIGHEST))
+        self._loudness.push(planar.T)
         for section in self._sections:
             section.push(block, self._measured)
         self._waveform.push(block)
-        planar = np.ascontiguousarray(block.T)
-        loudest = np.abs(planar).max(axis=0)
-        for meter in (self._bass, self._true_peaks, self._stereo, self._dc, self._clicks):
+        for meter in (self._true_peaks, self._stereo, self._dc, self._clicks):
             meter.push(planar)
         self._clipping.push(planar, loudest)
         self._silence.push(loudest)
         mono = (block @ self._mono_weights).astype(np.float32)
-        for stream in (self._brightness, self._bands, self._chroma):
-            stream.push(mono)
+        self._brightness.push(mono)
+        self._hear(self._resampler.push(mono[:, None]))
         self._measured += len(block)
+
+    def _hear(self, resampled: Float32) -> None:
+        for stream in (self._bands, self._chroma):
+            stream.push(resampled[:, 0])
 
     def _tempo(self, pulse: Pulse | None, attacks: Attacks) -> MeasuredTempo | None:
         if pulse is None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from array import array
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_audio.loudness import KWeightedPower, Loudness, LoudnessMeter
+from segue_audio.loudness import Loudness, LoudnessMeter
 from segue_audio.truepeak import TAPS, interpolated_peaks, oversampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segue_analyzer.plan_timeline import SectionSpan
-    from segue_audio.arrays import Float32, Float64
+    from segue_audio.arrays import Float32
 
 BASS_BELOW_HZ: Final = 150.0
 _CELL: Final = 64
@@ -50,22 +49,6 @@ class SectionLoudness:
         if self._meter is not None:
             self._result, self._meter = self._meter.result(), None
         return self._result
-
-
-class BassLoudness:
-    """Measures the loudness of the bass: K-weighted as the whole, then without what lies above the band."""
-
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        self._power = KWeightedPower(sample_rate, channels, highest_hz=BASS_BELOW_HZ)
-        self._hops = array("d")
-
-    def push(self, planar: Float32) -> None:
-        """Add samples, (channels, frames)."""
-        self._hops.extend(self._power.push(planar))
-
-    def hop_powers(self) -> Float64:
-        """Return the weighted mean squares of every 10 ms so far."""
-        return np.array(self._hops)
 
 
 class SectionPeaks:

@@ -11,7 +11,7 @@ from segue_analyzer.rhythm.bands import HOPS_PER_SECOND
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segue_audio.arrays import Float64, Index
+    from segue_audio.arrays import Float32, Float64, Index
 
 _EDGES: Final = (0, 9, 18, 30, 42, 50, 58, 66)
 """Edges of seven groups of the bands; they are about 30, 65, 140, 410, 1170, 2500, 5300 and 10500 Hz."""
@@ -30,6 +30,9 @@ _AROUND: Final = 4
 _SURE: Final = 2.0
 """Log odds beyond it count no more: one loud beat must not decide about its neighbours."""
 _LEAST_BEATS: Final = 8
+_LEAST_HOPS: Final = 4
+"""A beat with fewer says nothing."""
+_BEATS_AT_ONCE: Final = 128
 _WEIGHTS: Final = np.array([
     0.11, 0.31, 0.22, -1.81, -1.34, -2.44, 0.70,
     -0.45, 2.61, -0.22, -0.27, 2.40, 1.21, 3.55,
@@ -53,24 +56,38 @@ def beat_table(rows: NDArray[np.float16], beats_s: Float64) -> Float64:
     loudest = rows.max(axis=1).astype(np.float32)
     floor = max(float(np.quantile(loudest, 0.95)) - _RANGE, _SILENT)
     edges = np.append(beats_s, beats_s[-1] + np.median(np.diff(beats_s))) * HOPS_PER_SECOND
-    hops: list[int] = np.clip(edges.astype(np.intp) - _EARLY_HOPS, 0, len(rows)).tolist()
-    table = np.zeros((len(beats_s), 3 * _GROUPS + 2))
-    for beat in range(len(beats_s)):
-        first, end = hops[beat], hops[beat + 1]
-        if end - first < 4:
-            continue
-        around: Index = np.arange(first - _BEFORE_HOPS, end + _AFTER_HOPS)
-        places = np.minimum(np.maximum(around, 0), len(rows) - 1)
-        bands = np.maximum(rows[places].astype(np.float32), np.float32(floor))
-        groups = np.add.reduceat(bands, _EDGES[:-1], axis=1) / np.diff(_EDGES)
-        here = groups[_BEFORE_HOPS : len(groups) - _AFTER_HOPS]
-        rise = here - groups[_BEFORE_HOPS - _RISE_HOPS : len(groups) - _AFTER_HOPS - _RISE_HOPS]
-        hits = here - np.maximum(groups[: len(here)], groups[_BEFORE_HOPS + _AFTER_HOPS :])
-        table[beat, :_GROUPS] = np.maximum(0.0, rise.max(axis=0))
-        table[beat, _GROUPS : 2 * _GROUPS] = np.maximum(0.0, hits.max(axis=0))
-        table[beat, 2 * _GROUPS : 3 * _GROUPS] = here.mean(axis=0) - float(loudest[first:end].mean())
-        high = bands[_BEFORE_HOPS : len(bands) - _AFTER_HOPS, _HIGH_BAND:]
-        table[beat, -2:] = high.std(axis=1).mean(), here[:, _HIGH_GROUP:].max() - floor
+    hops = np.clip(edges.astype(np.intp) - _EARLY_HOPS, 0, len(rows))
+    tables = [
+        _table_of(rows, loudest, floor, hops[first : first + _BEATS_AT_ONCE + 1])
+        for first in range(0, len(beats_s), _BEATS_AT_ONCE)
+    ]
+    return np.concatenate(tables)
+
+
+def _table_of(rows: NDArray[np.float16], loudest: Float32, floor: float, hops: Index) -> Float64:
+    """Return the table of neighbouring beats, which begin at all hops but the last."""
+    first, end = int(hops[0]), int(hops[-1])
+    table = np.zeros((len(hops) - 1, 3 * _GROUPS + 2))
+    sizes = np.diff(hops)
+    kept = sizes > 0
+    if not kept.any():
+        return table
+    places = np.clip(np.arange(first - _BEFORE_HOPS, end + _AFTER_HOPS), 0, len(rows) - 1)
+    bands = np.maximum(rows[places].astype(np.float32), np.float32(floor))
+    groups = np.add.reduceat(bands, _EDGES[:-1], axis=1) / np.diff(_EDGES)
+    here = groups[_BEFORE_HOPS : len(groups) - _AFTER_HOPS]
+    rise = here - groups[_BEFORE_HOPS - _RISE_HOPS : len(groups) - _AFTER_HOPS - _RISE_HOPS]
+    hits = here - np.maximum(groups[: len(here)], groups[_BEFORE_HOPS + _AFTER_HOPS :])
+    uneven = bands[_BEFORE_HOPS : len(bands) - _AFTER_HOPS, _HIGH_BAND:].std(axis=1, keepdims=True)
+    starts = hops[:-1][kept] - first
+    highest = np.maximum.reduceat(np.concatenate([rise, hits, here[:, _HIGH_GROUP:]], axis=1), starts)
+    sums = np.add.reduceat(np.concatenate([here, loudest[first:end, None], uneven], axis=1), starts, dtype=np.float64)
+    means = sums / sizes[kept, None]
+    table[kept, : 2 * _GROUPS] = np.maximum(0.0, highest[:, : 2 * _GROUPS])
+    table[kept, 2 * _GROUPS : 3 * _GROUPS] = means[:, :_GROUPS] - means[:, _GROUPS : _GROUPS + 1]
+    table[kept, -2] = means[:, -1]
+    table[kept, -1] = highest[:, 2 * _GROUPS :].max(axis=1) - floor
+    table[sizes < _LEAST_HOPS] = 0.0
     return table
 
 

@@ -92,12 +92,14 @@ class ClickDetector:
             step = used[:, 1:] - used[:, :-1]
             bend = step[:, 1:] - step[:, :-1]
             # A jump bends there and back within two samples; the start of a tone bends once.
-            both = (bend[:, 1:] * bend[:, :-1]).min(axis=0).reshape(whole, -1)
-            highest = np.sqrt(np.maximum(0.0, -both.min(axis=1)))
-            places = self._position + np.arange(whole) * self._cell_frames
+            both = (bend[:, 1:] * bend[:, :-1]).min(axis=0)
+            # reduceat takes half the time of a minimum over an axis.
+            firsts = np.arange(whole) * self._cell_frames
+            highest = np.sqrt(np.maximum(0.0, -np.minimum.reduceat(both, firsts)))
+            places = self._position + firsts
             # Lower cells are no clicks, so nobody asks for their places.
             jumps = np.flatnonzero(highest > _LEAST_JUMP)
-            places[jumps] += both[jumps].argmin(axis=1) + 2
+            places[jumps] += both.reshape(whole, -1)[jumps].argmin(axis=1) + 2
             self._cells = np.concatenate([self._cells, highest])
             self._places = np.concatenate([self._places, places])
             self._position += whole * self._cell_frames
@@ -121,16 +123,17 @@ class ClickDetector:
         self._checked -= spare
 
     def _candidates(self, jumps: Index) -> Index:
-        """Leave out the jumps that are not far above the highest cells of the runs on each side and on both."""
+        """Leave out the jumps that are not far above all but a few of the highest cells of the runs around them."""
         length = self._around // _RUNS
-        highest = self._cells[: len(self._cells) // length * length].reshape(-1, length).max(axis=1)
-        highest = np.concatenate([np.zeros(_RUNS), highest, np.zeros(_RUNS)])
+        whole = len(self._cells) // length * length
+        highest = np.maximum.reduceat(self._cells[:whole], np.arange(0, whole, length)) if whole else self._cells[:0]
+        highest = np.concatenate([np.zeros(_RUNS), highest, np.zeros(_RUNS)]) * _STANDS_OUT
         # These runs lie between the cells near the jump and the last ones that count.
         after = np.arange(2, _RUNS)
         around = highest[jumps[:, None] // length + _RUNS + np.concatenate([-after, after])]
-        # Each value is that of another cell, so the highest cells of a side are not lower.
-        usual = [np.partition(side, -_OTHERS, axis=1)[:, -_OTHERS] for side in (around, *np.split(around, 2, axis=1))]
-        candidates: Index = jumps[self._cells[jumps] > _STANDS_OUT * np.max(usual, axis=0)]
+        # Each value is that of another cell, so the highest cells are not lower.
+        high = np.count_nonzero(around >= self._cells[jumps, None], axis=1)
+        candidates: Index = jumps[high < _OTHERS]
         return candidates
 
     def _stands_out(self, cell: int) -> bool:

@@ -63,10 +63,10 @@ class ClippingDetector:
 
     def push(self, planar: Float32, loudest: Float32) -> None:
         """Add samples, (channels, frames), and the loudest of each frame."""
-        samples = np.concatenate([self._past, planar], axis=1)
-        self._past = samples[:, -(_CLIPPED_RUN - 1) :]
+        past = self._past
+        self._past = np.concatenate([past, planar[:, 1 - _CLIPPED_RUN :]], axis=1)[:, 1 - _CLIPPED_RUN :]
         if float(loudest.max(initial=0.0)) >= _FULL_SCALE:
-            samples = np.clip(samples, -1.0, 1.0)
+            samples = np.clip(np.concatenate([past, planar], axis=1), -1.0, 1.0)
             flat = (samples[:, 1:] == samples[:, :-1]) & (np.abs(samples[:, 1:]) >= _FULL_SCALE)
             self._runs.add_flags((flat[:, 1:] & flat[:, :-1]).any(axis=0), self._position)
         self._position += len(loudest)
@@ -141,16 +141,15 @@ class SilenceDetector:
         self._position += len(loud)
         if not loud.any():
             return
+        begins = first + int(loud.argmax())
         if self._first_loud is None:
-            self._first_loud = first + int(loud.argmax())
-            self._last_loud = self._first_loud
-        # Only the ends of silent runs count, and there are few of them.
-        changes = np.flatnonzero(loud[1:] != loud[:-1])
-        ends = first + 1 + changes[loud[changes + 1]]
-        starts = first + changes[loud[changes]]
-        if loud[0]:
-            ends = np.concatenate([[first], ends])
-        known = np.concatenate([[self._last_loud], starts])[: len(ends)]
+            self._first_loud = self._last_loud = begins
+        ends, known = np.array([begins]), np.array([self._last_loud])
+        # A gap that lies within the block holds a silent cell, which most blocks do not have.
+        if not np.logical_or.reduceat(loud, np.arange(0, len(loud), self._gap_frames // 2)).all():
+            changes = np.flatnonzero(loud[1:] != loud[:-1])
+            ends = np.concatenate([ends[: int(loud[0])], first + 1 + changes[loud[changes + 1]]])
+            known = np.concatenate([known, first + changes[loud[changes]]])[: len(ends)]
         for place in np.flatnonzero(ends - known > self._gap_frames + 1):
             self._gaps.add(int(known[place]) + 1, int(ends[place]))
         self._last_loud = first + len(loud) - 1 - int(loud[::-1].argmax())

@@ -119,7 +119,8 @@ def _best_onward(arrived: Float32, band: Float32) -> Float32:
     padded = np.full((count + 2 * reach, steps), -np.inf, dtype=np.float32)
     padded[reach : reach + count] = arrived.T
     # Each change is a shift; with columns outside and steps inside, a shift is one run of memory.
-    shifts = np.lib.stride_tricks.sliding_window_view(padded.reshape(-1), count * steps)[::steps]
+    step = padded.itemsize
+    shifts = np.ndarray((len(band), count * steps), np.float32, padded, strides=(steps * step, step))
     near: Float32 = (shifts + band.reshape(len(band), -1)).max(axis=0).reshape(count, steps).T
     far: Float32 = arrived.max(axis=1, keepdims=True) - np.float32(_JUMP_COST)
     return np.maximum(near, far)

@@ -25,6 +25,8 @@ _NATURAL_MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.10
 # Profile of the bass: the tonic, then the fifth and the fourth.
 _BASS: Final = np.array([1.0, 0.05, 0.25, 0.2, 0.25, 0.5, 0.05, 0.6, 0.15, 0.3, 0.15, 0.1])
 _BASS_WEIGHT: Final = 0.2
+_DEGREES: Final = (np.arange(12) - np.arange(12)[:, None]) % 12
+"""The degree of each pitch class, (tonics, pitch classes)."""
 _PROFILE_WEIGHT: Final = 6.0
 """Nats for a correlation of 1: the profiles come from real music, and hold the network near it."""
 _LEAST_S: Final = 0.4
@@ -76,17 +78,15 @@ def overall_chroma(harmony: Harmony) -> tuple[float, ...]:
 
 def _fits(mixed: Float64, bass: Float64) -> Float64:
     """Return the fit of each of the 24 keys: correlation of all tones and of the bass."""
-    fits = np.zeros(24)
-    for tonic in range(12):
-        rotated, rotated_bass = np.roll(mixed, -tonic), np.roll(bass, -tonic)
-        low = _correlation(rotated_bass, _BASS)
-        fits[tonic] = (1 - _BASS_WEIGHT) * _correlation(rotated, _MAJOR) + _BASS_WEIGHT * low
-        minor = max(_correlation(rotated, _MINOR), _correlation(rotated, _NATURAL_MINOR))
-        fits[12 + tonic] = (1 - _BASS_WEIGHT) * minor + _BASS_WEIGHT * low
+    major, minor, natural = (_correlations(mixed, each) for each in (_MAJOR, _MINOR, _NATURAL_MINOR))
+    low = _BASS_WEIGHT * _correlations(bass, _BASS)
+    tones = np.concatenate([major, np.maximum(minor, natural)])
+    fits: Float64 = (1 - _BASS_WEIGHT) * tones + np.concatenate([low, low])
     return fits
 
 
-def _correlation(measured: Float64, profile: Float64) -> float:
+def _correlations(measured: Float64, profile: Float64) -> Float64:
+    """Return the correlation with the profile on each of the twelve tonics."""
     centred, model = measured - measured.mean(), profile - profile.mean()
     size = float(np.sqrt((centred**2).sum() * (model**2).sum()))
-    return float((centred * model).sum()) / size if size > 1e-12 else 0.0
+    return (centred * model[_DEGREES]).sum(axis=1) / size if size > 1e-12 else np.zeros(12)

@@ -21,6 +21,8 @@ ROWS: Final = 6
 _ENDS: Final = 6
 """The first and the last of so many parts say most about the tonic."""
 _PRESENT: Final = 0.35
+_CLASSES: Final = (np.arange(12) + np.arange(12)[:, None]) % 12
+"""The pitch class of each degree, (tonics, degrees)."""
 
 
 def key_log_chances(treble: Float64, bass: Float64) -> Float64:
@@ -51,7 +53,7 @@ def summed(rows: Float64) -> Float64:
 
 def run_on_transpositions(weights: Mapping[str, Float32], rows: Float64) -> Float64:
     """Return a score of each key; `training/decisions` has the same network in torch."""
-    moved = np.stack([np.roll(rows, -tonic, axis=1).ravel() for tonic in range(12)])
+    moved = rows[:, _CLASSES].transpose(1, 0, 2).reshape(12, -1)
     hidden = np.maximum(0, moved @ weights["enter.weight"].T + weights["enter.bias"])
     scores: Float64 = (hidden @ weights["out.weight"].T + weights["out.bias"]).astype(np.float64).T.ravel()
     return scores
