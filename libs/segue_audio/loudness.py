@@ -44,7 +44,7 @@ LOUDNESS_OFFSET_DB = -0.691
 SILENT_POWER = 1e-15
 _NOTHING = 1e-200
 _THINNED_RATES = 14
-"""A low-pass of 24 dB an octave leaves 67 dB less at seven times its corner: so many samples a period hold its power."""
+"""A low-pass of 24 dB an octave leaves 67 dB less at seven times its corner: so many a period hold its power."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue_audio.biquads import sosfilt
 from segue_audio.errors import InvalidSettings
-from segue_audio.loudness import KWeightedPower, LoudnessMeter, warm
+from segue_audio.loudness import KWeightedPower, LoudnessMeter, k_weighting, low_pass, warm
 from segue_audio.truepeak import TruePeakMeter
 
 if TYPE_CHECKING:
@@ -245,3 +246,19 @@ def test_the_filter_memory_becomes_zero_in_silence_without_changing_a_bit() -> N
     assert not cut._memory.any()  # noqa: SLF001 - otherwise visible only in the time
     powers.append(cut.push(piece[:, 7 * RATE :]))
     assert np.array_equal(np.concatenate(powers), whole.push(piece))
+
+
+@pytest.mark.parametrize("rate", [8_000, 10_100, 22_050, 44_100, 48_000, 192_000])
+def test_the_bass_from_few_samples_is_that_of_the_whole_filter(rate: int) -> None:
+    rng = np.random.default_rng(1)
+    time_s = np.arange(2 * rate) / rate
+    tones = 0.3 * np.sin(2 * np.pi * 60 * time_s) + np.sin(2 * np.pi * 400 * time_s)
+    sound = np.stack([rng.standard_normal(len(time_s)), tones])
+    sections = np.concatenate([k_weighting(rate), low_pass(rate, 150.0)])
+    filtered, _ = sosfilt(sections, sound, np.zeros((len(sections), 2, 2)))
+    meter = KWeightedPower(rate, 2, bass_below_hz=150.0)
+    for first in range(0, len(time_s), 7_001):
+        meter.push(sound[:, first : first + 7_001])
+    frames = len(meter.bass_hops) * meter.hop_frames
+    expected = (filtered[:, :frames] ** 2).mean(axis=1).sum()
+    assert np.mean(meter.bass_hops) == pytest.approx(expected, rel=4e-4)

@@ -76,9 +76,7 @@ class AudioAnalysis:
         self._blocks = Reblocker(_BLOCK_FRAMES, channels)
         self._measured = 0
         try:
-            self._loudness = LoudnessMeter(
-                sample_rate, channels, with_peaks=False, bass_below_hz=BASS_BELOW_HZ
-            )
+            self._loudness = LoudnessMeter(sample_rate, channels, with_peaks=False, bass_below_hz=BASS_BELOW_HZ)
         except InvalidSettings as error:
             from segue_runtime import errors  # with gRPC
 

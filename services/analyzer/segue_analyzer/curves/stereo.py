@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MAX_POINTS: Final = 2_048
 _SUMMED: Final = 256
+"""Products that are summed as float32."""
 _SILENT: Final = 1e-9
 """Sum of squares of a silent channel in a second."""
 
@@ -79,8 +80,9 @@ def _products(one: Float32, other: Float32) -> Float64:
     whole = one.shape[1] // _SUMMED * _SUMMED
     rows = (len(one), -1, _SUMMED)
     # No matrix product: that starts threads, which slow down other calls.
-    sums = np.einsum("ijk,ijk->ij", one[:, :whole].reshape(rows), other[:, :whole].reshape(rows)).sum(axis=1, dtype=float)
-    found: Float64 = sums + np.einsum("ij,ij->i", one[:, whole:], other[:, whole:], dtype=np.float64)
+    sums = np.einsum("ijk,ijk->ij", one[:, :whole].reshape(rows), other[:, :whole].reshape(rows))
+    rest = np.einsum("ij,ij->i", one[:, whole:], other[:, whole:], dtype=np.float64)
+    found: Float64 = sums.sum(axis=1, dtype=np.float64) + rest
     return found
 
 

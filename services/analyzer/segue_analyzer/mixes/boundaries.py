@@ -18,21 +18,26 @@ if TYPE_CHECKING:
 _WINDOW: Final = 40 * STEPS_PER_SECOND
 """Steps before and after a place that are compared: longer than most sections, shorter than most tracks."""
 _LEAST_TRACK: Final = 20 * STEPS_PER_SECOND
-_LEAST_DIFFERENCE: Final = 0.5
-"""Sections of one piece reach 0.39, tracks of different tempos 1.3 and more, those of one tempo 0.27 to 1.1 (the
-tuning seeds of benchmarks/mixes)."""
+_LEAST_DIFFERENCE: Final = 0.44
+"""Parts of one piece that are compared as tracks reach 0.29, and 0.39 at most; tracks of different tempos 1.3 and more,
+those of one tempo 0.27 to 2 (the tuning seeds of benchmarks/mixes)."""
 _ALIKE: Final = 0.25
 _LONGEST_EPISODE: Final = 75 * STEPS_PER_SECOND
 _GROOVE_WEIGHT: Final = 0.5
 _HARMONY_LEAN: Final = 2.0
+_TIMBRE_LEAN: Final = 2.0
 _FADE: Final = 8 * STEPS_PER_SECOND
 """Steps beside a boundary that may be a crossfade, and belong to neither track."""
 _SEARCH: Final = 16 * STEPS_PER_SECOND
 _NEAR: Final = 3 * STEPS_PER_SECOND
-_LONGEST_FADE: Final = 20 * STEPS_PER_SECOND
+_FADES: Final = np.arange(4, 17, 2) * STEPS_PER_SECOND
+"""Lengths of crossfades that are tried."""
+_SHIFT: Final = 3 * STEPS_PER_SECOND
 _CUT_WITHIN_S: Final = 4.0
 _AROUND_S: Final = 20.0
 _CUT: Final = 2.4
+_LONGEST_CUT_S: Final = 6.0
+"""Where the ramp that fits best is longer, an abrupt change belongs to one of the tracks in a crossfade."""
 _CUT_RATIO: Final = 1.25
 """A hard cut changes the bands by this much in nats from one second to the next, and more than the music around it."""
 _SILENT_POWER: Final = 1e-6
@@ -144,7 +149,7 @@ def _located(sums: TextureSums, silences: list[tuple[float, float]], before: int
     if near:
         end_s, first_s = max(near, key=lambda each: each[1] - each[0])
         return Boundary(end_s, first_s)
-    cut_s = _hard_cut(sums, middle_s)
+    cut_s = _hard_cut(sums, middle_s) if fade_s <= _LONGEST_CUT_S else None
     if cut_s is not None:
         return Boundary(cut_s, cut_s)
     room_s = min(middle_s - before / STEPS_PER_SECOND, after / STEPS_PER_SECOND - middle_s)
@@ -159,30 +164,44 @@ def _crossfade(sums: TextureSums, before: int, at: int, after: int) -> tuple[flo
     new = sums.between(np.array([at + fade]), np.array([end]))
     steps = np.arange(max(first, at - _SEARCH), min(end, at + _SEARCH) + 1, dtype=np.float64)
     here = sums.between(steps - _NEAR, steps + _NEAR)
-    lean = np.zeros(len(steps))
-    for one, other, now, weight in (
-        (old.beats, new.beats, here.beats, float(_steadiness(old.beats, new.beats)[0])),
-        (old.onsets, new.onsets, here.onsets, _GROOVE_WEIGHT * float(_steadiness(old.onsets, new.onsets)[0])),
-        (old.chroma, new.chroma, here.chroma, _HARMONY_LEAN),
-    ):
-        lean += weight * min(1.0, float(unlike(one, other)[0])) * (unlike(now, one) - unlike(now, other))
+    rhythm, groove, harmony = (
+        weight * min(1.0, float(unlike(one, other)[0])) * (unlike(now, one) - unlike(now, other))
+        for one, other, now, weight in (
+            (old.beats, new.beats, here.beats, float(_steadiness(old.beats, new.beats)[0])),
+            (old.onsets, new.onsets, here.onsets, _GROOVE_WEIGHT * float(_steadiness(old.onsets, new.onsets)[0])),
+            (old.chroma, new.chroma, here.chroma, _HARMONY_LEAN),
+        )
+    )
+    lean = rhythm + groove + harmony
     # The best place has all that leans to the old track before it, and all that leans to the new one after it.
     sums_of = np.concatenate([[0.0], np.cumsum(lean)])
-    best = int((sums_of[-1] - 2 * sums_of)[:-1].argmax())
-    middle = float(steps[best]) - 0.5
-    return middle / STEPS_PER_SECOND, _ramp(steps - middle, lean) / STEPS_PER_SECOND
+    rough = float(steps[int((sums_of[-1] - 2 * sums_of)[:-1].argmax())]) - 0.5
+    # In its surroundings, more of the harmony and the sound say how gradual the change is, and where its middle is.
+    lean += harmony + _TIMBRE_LEAN * _between(here.timbre, old.timbre, new.timbre)
+    middle, length = _ramp(steps, lean, rough)
+    return middle / STEPS_PER_SECOND, length / STEPS_PER_SECOND
 
 
-def _ramp(offsets: Float64, lean: Float64) -> float:
-    """Return the length of the ramp around 0 that fits the leaning best, in steps."""
-    quarter = max(1, len(lean) // 4)
-    low, high = float(np.median(lean[:quarter])), float(np.median(lean[-quarter:]))
-    level = np.clip((lean - low) / max(high - low, 1e-6), 0.0, 1.0)
-    lengths = np.arange(2, _LONGEST_FADE + 1)
+def _between(here: Float64, old: Float64, new: Float64) -> Float64:
+    """Return how far each row is on the way from one row to another: -0.5 at the first, 0.5 at the second."""
+    way = (new - old)[0]
+    place: Float64 = (here - (old + new) / 2) @ way / max(float(way @ way), 1e-9)
+    return place
+
+
+def _ramp(steps: Float64, lean: Float64, rough: float) -> tuple[float, float]:
+    """Return the middle, near a rough one, and the length of the ramp that fits best, in steps; its levels are free."""
+    middles = rough + np.arange(-_SHIFT, _SHIFT + 1)
     # Windows of both sides of each step smooth the ramp.
-    within = offsets[:, None] + np.arange(-_NEAR, _NEAR + 1)
-    errors = [float(((np.clip(within / each + 0.5, 0, 1).mean(axis=1) - level) ** 2).sum()) for each in lengths]
-    return float(lengths[int(np.argmin(errors))])
+    offsets = steps[:, None] + np.arange(-_NEAR, _NEAR + 1)
+    best = (-np.inf, float(middles[0]), float(_FADES[0]))
+    for length in _FADES.tolist():
+        ramps = np.clip((offsets - middles[:, None, None]) / length + 0.5, 0.0, 1.0).mean(axis=2)
+        ramps -= ramps.mean(axis=1, keepdims=True)
+        fits = (ramps @ lean) / np.sqrt(np.maximum((ramps**2).sum(axis=1), 1e-9))
+        place = int(fits.argmax())
+        best = max(best, (float(fits[place]), float(middles[place]), float(length)))
+    return best[1], best[2]
 
 
 def _hard_cut(sums: TextureSums, near_s: float) -> float | None:

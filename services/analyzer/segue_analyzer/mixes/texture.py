@@ -31,11 +31,12 @@ _ROWS_AT_ONCE: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """Windows of a recording, (windows, values): how beats and onsets repeat, and pitch classes."""
+    """Windows of a recording, (windows, values): how beats and onsets repeat, pitch classes, and the level of bands."""
 
     beats: Float64
     onsets: Float64
     chroma: Float64
+    timbre: Float64
 
 
 class TextureSums:
@@ -50,6 +51,7 @@ class TextureSums:
         chance = 1 / (1 + np.exp(-np.clip(heard.beat[: self.steps * _HOPS].astype(np.float64), -30, 30)))
         self._beats, self._onsets = _repetitions(chance), _repetitions(_onsets(rows[: self.steps * _HOPS], self._loud))
         self._chroma = _running_sum(_tonal_chroma(harmony))
+        self._timbre = _running_sum(_levels(rows[: self.steps * _HOPS], self._loud))
 
     def between(self, first: Float64, end: Float64) -> Texture:
         """Return the textures of windows whose edges are numbers of steps."""
@@ -62,6 +64,7 @@ class TextureSums:
             _shares(self._beats[end_step] - self._beats[first_step]),
             _shares(self._onsets[end_step] - self._onsets[first_step]),
             np.sqrt(np.maximum(0.0, self._chroma[end_frame] - self._chroma[first_frame])),
+            (self._timbre[end_step] - self._timbre[first_step]) / np.maximum(1, end_step - first_step)[:, None],
         )
 
     def changes(self, first_s: float, end_s: float) -> tuple[Float64, Float64]:
@@ -89,6 +92,15 @@ def _tonal_chroma(harmony: Harmony) -> Float64:
     loudness = np.sqrt(np.maximum(chroma.sum(axis=1), 1e-9))
     weighted: Float64 = chroma * (np.minimum(1.0, share / _TONAL) / loudness)[:, None]
     return weighted
+
+
+def _levels(rows: np.ndarray[tuple[int, int], np.dtype[np.float16]], loud: float) -> Float64:
+    """Return the mean level of the bands in each step, in nats."""
+    levels = np.zeros((len(rows) // _HOPS, rows.shape[1]))
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = np.maximum(rows[start : start + _ROWS_AT_ONCE].astype(np.float32) - np.float32(loud), -_QUIETEST)
+        levels[start // _HOPS : (start + len(part)) // _HOPS] = part.reshape(-1, _HOPS, part.shape[1]).mean(axis=1)
+    return levels
 
 
 def _onsets(rows: np.ndarray[tuple[int, int], np.dtype[np.float16]], loud: float) -> Float64:
