@@ -34,13 +34,13 @@ DEFAULT_PROGRAM: Final = {
     LayerKind.TEXTURES: 89,
     LayerKind.VOCALS: 52,
 }
-OVERDRIVEN, DISTORTED, JAZZ_GUITAR, SQUARE_LEAD, PICKED_BASS, DETUNED_BASS, TENOR_SAX = 29, 30, 26, 80, 34, 39, 66
+OVERDRIVEN, DISTORTED, JAZZ_GUITAR, SQUARE_LEAD, PICKED_BASS, DETUNED_BASS = 29, 30, 26, 80, 34, 39
 GENRE_PROGRAMS: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
     "rock": (("electric guitar", OVERDRIVEN),),
     "punk": (("electric guitar", OVERDRIVEN), ("electric bass", PICKED_BASS)),
     "metal": (("electric guitar", DISTORTED), ("electric bass", PICKED_BASS)),
     "blues": (("lead:electric guitar", OVERDRIVEN),),
-    "jazz": (("electric guitar", JAZZ_GUITAR), ("sax", TENOR_SAX)),
+    "jazz": (("electric guitar", JAZZ_GUITAR),),
     "chiptune": (("lead", SQUARE_LEAD), ("pluck", SQUARE_LEAD), ("synth chords", SQUARE_LEAD), ("bass", SQUARE_LEAD)),
     "dubstep": (("synth bass", DETUNED_BASS),),
     "dnb": (("synth bass", DETUNED_BASS),),
@@ -50,7 +50,7 @@ STANDARD_KIT: Final = 0
 BRUSH_KIT: Final = 40
 KITS: Final[Mapping[str, int]] = {
     "punk": 16, "metal": 16, "rock": 16, "house": 24, "techno": 24, "trance": 24, "dnb": 24, "synthwave": 24,
-    "chiptune": 24, "dubstep": 25, "hiphop": 25, "trap": 25, "jazz": 32, "lofi": 32, "bossa": 32, "blues": 32,
+    "chiptune": 24, "dubstep": 25, "trap": 24, "jazz": 32, "lofi": 32, "bossa": 32, "blues": 32,
     "ambient": 48, "newage": 48, "classical": 48, "baroque": 48, "cinematic": 48,
 }  # fmt: skip
 """Kits of channel 10: 16 power, 24 electronic, 25 analogue, 32 jazz, 48 orchestra; others have the standard kit."""

@@ -14,6 +14,7 @@ from segue_music.plan import Transition
 from segue_music.programs import keeps_pedal
 from segue_music.timing import tempo_map
 from segue_renderer.sketch.expression import glide, strokes
+from segue_renderer.sketch.palette import Palette
 from segue_renderer.sketch.sampled.notes import SampledBand, with_ends
 from segue_renderer.sketch.score.melody.notes import chord_at
 from segue_renderer.sketch.score.writer import ScoreWriter
@@ -22,7 +23,7 @@ from segue_renderer.sketch.sound.background import BackgroundNoise
 from segue_renderer.sketch.sound.effects import Echo, Reverb, saturate
 from segue_renderer.sketch.sound.fader import Fader
 from segue_renderer.sketch.sound.levels import from_decibels
-from segue_renderer.sketch.sound.sounding_notes import DrumHit, SoundingNote, TransitionSound, pitched, sung
+from segue_renderer.sketch.sound.sounding_notes import DrumHit, SoundingNote, TransitionSound, sung, voiced
 from segue_renderer.sketch.sound.transitions import reversed_cymbal, riser
 from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
@@ -91,6 +92,7 @@ class SketchBand:
         self._score = ScoreWriter(spec, seed)
         self._clock = tempo_map(spec)
         self._style = self._score.style
+        self._palette = Palette(spec, self._style)
         self.notes: tuple[Note, ...] = self._score.notes()
         self.layers = tuple(LAYER_NAMES[layer.kind] for layer in spec.layers)
         self._gains = {
@@ -183,7 +185,9 @@ class SketchBand:
     def _hit(self, note: Note, variant: int, gain: float, start: int, stroke: Stroke) -> SoundingNote:
         kit = self._style.kit
         sampled = self._sampled.hit(kit, note.pitch, variant, note.velocity, gain, self.rate, start)
-        return sampled or DrumHit(kit, note.pitch, variant, gain, self.rate, start, self._score.tonic, stroke)
+        return sampled or DrumHit(
+            kit, note.pitch, variant, gain, self.rate, start, self._score.tonic, stroke, self._palette.ring
+        )
 
     def _pitched(self, note: Note, before: Note | None, gain: float, start: int, stroke: Stroke) -> SoundingNote:
         """Return the sound of a note with a pitch; `before` is the note before it of the same soloist."""
@@ -204,8 +208,9 @@ class SketchBand:
         sampled = self._sampled.note(name, note.instrument, *performance)
         if sampled:
             return sampled
-        own = glide(VOICES[name], self.spec.genre, note, before, held, self.rate)
-        return pitched(name, *performance, stroke=stroke, glide=own)
+        voice = self._palette.voice(note.layer, name)
+        own = glide(voice, self.spec.genre, note, before, held, self.rate)
+        return voiced(voice, *performance, stroke=stroke, glide=own)
 
     def _pedal_end(self, tick: int) -> int:
         """Return the frame at which the pedal is lifted: just before the next chord."""
@@ -214,8 +219,9 @@ class SketchBand:
 
     def _factor(self, kind: LayerKind) -> float:
         """Return a layer's factor of power with its reverb and its ducking."""
-        returned = REVERB_POWER[0] + REVERB_POWER[1] * self._style.room_s
-        reverb = 1.0 + SENDS[kind] * SENDS[kind] * returned
+        returned = REVERB_POWER[0] + REVERB_POWER[1] * self._palette.room_s
+        send = SENDS[kind] * self._palette.send(kind)
+        reverb = 1.0 + send * send * returned
         ducked = self._kicks and kind not in self._unducked
         return reverb * (1.0 - DUCKED_POWER * self._style.duck if ducked else 1.0)
 
@@ -236,7 +242,7 @@ class SketchBand:
     def _restart(self) -> None:
         self._next = 0
         self._sounding: dict[LayerKind, list[SoundingNote]] = {layer.kind: [] for layer in self.spec.layers}
-        self._reverb = Reverb(self.rate, self._style.room_s, self._style.damping)
+        self._reverb = Reverb(self.rate, self._palette.room_s, self._palette.damping)
         quarter = 60.0 / self.spec.tempo_points[0].quarters_per_minute
         self._echo = Echo(round(min(0.75, 0.75 * quarter) * self.rate)) if self._style.echo else None
         self._noises = [
@@ -286,7 +292,7 @@ class SketchBand:
             if duck is not None and layer.kind not in self._unducked:
                 sound *= duck
             out[LAYER_NAMES[layer.kind]] = sound
-            send += sound * np.float32(SENDS[layer.kind])
+            send += sound * np.float32(SENDS[layer.kind] * self._palette.send(layer.kind))
         out[FX] = self._returns(first, frames, send, out, fader)
         return out
 

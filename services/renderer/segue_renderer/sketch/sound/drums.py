@@ -32,20 +32,21 @@ NUM_VARIANTS: Final = 3
 """Variants of each hit, so that a fast roll does not repeat one sound."""
 
 
-def hit(kit: str, drum: int, variant: int, rate: int, tonic: int | None = None) -> Stereo:
-    """Return one full hit; skins are tuned to the key with the pitch class `tonic`."""
-    found = _tuned(KITS[kit].get(drum) or ACOUSTIC[drum], tonic)
+def hit(kit: str, drum: int, variant: int, rate: int, tonic: int | None = None, ring: float = 1.0) -> Stereo:
+    """Return one full hit; skins are tuned to the key with the pitch class `tonic`, and ring as long as `ring` says."""
+    found = _damped(_tuned(KITS[kit].get(drum) or ACOUSTIC[drum], tonic), ring)
     return SAMPLES.get((found, drum, variant, rate), lambda: _make(found, drum, variant, rate))
 
 
 @lru_cache(maxsize=512)
-def energy(kit: str, drum: int, tonic: int | None = None) -> float:
+def energy(kit: str, drum: int, tonic: int | None = None, ring: float = 1.0) -> float:
     """Predict the energy of a full hit: seconds times K-weighted power."""
     sound = KITS[kit].get(drum) or ACOUSTIC[drum]
     tuned = _tuned(sound, tonic)
+    found = ENERGY[kit][drum] if isinstance(sound, BlockDrum) else ENERGY[kit][drum] * ring
     if isinstance(sound, SkinDrum) and isinstance(tuned, SkinDrum) and not sound.wires:
-        return ENERGY[kit][drum] * k_weighting(tuned.low_hz) / k_weighting(sound.low_hz)
-    return ENERGY[kit][drum]
+        return found * k_weighting(tuned.low_hz) / k_weighting(sound.low_hz)
+    return found
 
 
 @lru_cache(maxsize=512)
@@ -56,6 +57,16 @@ def _tuned(drum: Drum, tonic: int | None) -> Drum:
     goals = [hertz for pitch, hertz in enumerate(FREQUENCY) if (pitch - tonic) % 12 in {0, 7}]
     goal = min(goals, key=lambda hertz: max(hertz / drum.low_hz, drum.low_hz / hertz))
     return replace(drum, low_hz=goal, bend_hz=drum.bend_hz * goal / drum.low_hz)
+
+
+@lru_cache(maxsize=512)
+def _damped(drum: Drum, ring: float) -> Drum:
+    """Let a drum ring longer or shorter; wood stays as it is."""
+    if ring == 1.0 or isinstance(drum, BlockDrum):
+        return drum
+    if isinstance(drum, SkinDrum):
+        return replace(drum, half_s=drum.half_s * ring, wires_s=drum.wires_s * ring)
+    return replace(drum, half_s=drum.half_s * ring, length_s=drum.length_s * ring)
 
 
 def noise(frames: int, edges: int, rng: np.random.Generator) -> Mono:

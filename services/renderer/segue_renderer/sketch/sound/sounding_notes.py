@@ -19,6 +19,7 @@ from segue_renderer.sketch.tables.vowels import SUNG
 
 if TYPE_CHECKING:
     from segue_audio.arrays import Float64, Stereo
+    from segue_renderer.sketch.tables.voices import Voice
 
 SHADE_VELOCITIES: Final = (62, 92)
 MAX_HELD_BINS: Final = 300
@@ -262,6 +263,8 @@ class DrumHit:
     tonic: int
     """The pitch class to which the kit is tuned."""
     stroke: Stroke = EVEN
+    ring: float = 1.0
+    """Factor of the time that skins and metal ring."""
 
     @property
     def stop(self) -> int:
@@ -269,7 +272,7 @@ class DrumHit:
         return self.start + 5 * self.rate
 
     def add_to(self, out: Stereo, first: int) -> None:
-        sound = drums.hit(self.kit, self.drum, self.variant, self.rate, self.tonic)
+        sound = drums.hit(self.kit, self.drum, self.variant, self.rate, self.tonic, self.ring)
         begin, end = max(0, first - self.start), min(len(sound), first + len(out) - self.start)
         if begin < end:
             piece = _coloured(sound, begin, end, self.gain, self.stroke)
@@ -277,7 +280,7 @@ class DrumHit:
 
     def predicted_powers(self) -> Float64:
         """Predict the power; except for cymbals all of it is in the first bin."""
-        loud = drums.energy(self.kit, self.drum, self.tonic) / POWER_BIN_S * self.gain * self.gain
+        loud = drums.energy(self.kit, self.drum, self.tonic, self.ring) / POWER_BIN_S * self.gain * self.gain
         return np.array(kits.RINGS.get(self.drum, (1.0,))) * loud
 
 
@@ -331,8 +334,23 @@ def pitched(
     stroke: Stroke = EVEN,
     glide: Glide | None = None,
 ) -> SoundingNote:
+    """Make a note of a voice of the table."""
+    return voiced(VOICES[name], pitch, velocity, gain, rate, start, held, stroke=stroke, glide=glide)
+
+
+def voiced(
+    voice: Voice,
+    pitch: int,
+    velocity: int,
+    gain: float,
+    rate: int,
+    start: int,
+    held: int,
+    *,
+    stroke: Stroke = EVEN,
+    glide: Glide | None = None,
+) -> SoundingNote:
     """Make a note of a struck or held voice."""
-    voice = VOICES[name]
     shade = shade_of(velocity)
     if isinstance(voice, StruckVoice):
         return StruckNote(voice, pitch, shade, gain, rate, start, held, stroke)
