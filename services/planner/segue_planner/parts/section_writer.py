@@ -246,11 +246,17 @@ class SectionWriter:
                 "key change", f"{key_name(lifted)} in the {role_name(changes.step_role)}", Origin.PROMPT, words
             )
             return [lifted if is_alone else facts.key for is_alone in alone]
-        first = peaks[-1]
+        first = self._first_at(changes) or peaks[-1]
         if changes.last_key or changes.related:
             lifted = changes.last_key or (relative if changes.related == "relative" else parallel)(facts.key)
         self._log.record("key change", f"to {key_name(lifted)} from {sections[first].label}", Origin.PROMPT, words)
         return [key if index < first else lifted for index, key in enumerate(keys)]
+
+    def _first_at(self, changes: Changes) -> int:
+        """Return the first section at the stated place of the key change, or 0."""
+        place = changes.key_place
+        inside = (index for index in range(len(self._timed.sections)) if place and self._stage.inside(index, place))
+        return next(inside, 0)
 
     def _rising_keys(self, steps: int, words: str) -> list[Key]:
         """Return keys that rise with each return of a peak."""

@@ -61,6 +61,8 @@ class Changes:
     """Whether each return of the peak is higher."""
     key_words: str = ""
     role_keys: dict[Role, tuple[Key | Mode, str]] = field(default_factory=dict)
+    key_place: Place | None = None
+    """The time from which the piece is in another key."""
     step_role: Role | None = None
     """The role that alone is in another key; None: the piece stays there from the last peak on."""
     tempo: TempoChange | None = None

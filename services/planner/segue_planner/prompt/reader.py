@@ -17,7 +17,7 @@ from segue_planner.prompt.length import read_length
 from segue_planner.prompt.negation import PLAIN, find_phrases
 from segue_planner.prompt.places.changes import split_changes
 from segue_planner.prompt.places.directions import roles_of, split_directions
-from segue_planner.prompt.prompt_facts import Changes, PromptFacts, Stated, stated_words
+from segue_planner.prompt.prompt_facts import Changes, Direction, PromptFacts, Stated, stated_words
 from segue_planner.prompt.sections import read_sections, split_edges
 from segue_planner.prompt.tempo import read_metre, read_tempo
 from segue_planner.prompt.word_list.phrases import tokenise
@@ -75,6 +75,8 @@ def _require_sections(facts: PromptFacts, changes: Changes) -> None:
             facts.placed.setdefault(change.role, change.words)
     if changes.tempo is not None and changes.tempo.role is not None:
         facts.placed.setdefault(changes.tempo.role, changes.tempo.words)
+    if changes.key_place is not None:
+        facts.directions.append(Direction(changes.key_place, changes.key_words))
     if changes.step_role is not None:
         facts.placed.setdefault(changes.step_role, changes.key_words)
 

@@ -10,7 +10,7 @@ from segue_music.elements import Metre
 from segue_music.plan import Role
 from segue_planner.limits import FASTEST, SLOWEST
 from segue_planner.prompt.key import MODES, read_key
-from segue_planner.prompt.places.places import ALL, LAST, ordinals, role_named, role_pattern
+from segue_planner.prompt.places.places import ALL, LAST, find_place, ordinals, role_named, role_pattern
 from segue_planner.prompt.prompt_facts import Changes, MetreChange, PromptFacts, TempoChange
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ STEP: Final = re.compile(
     r"(?P<rest>[^,.;]*)",
     re.IGNORECASE,
 )
+KEY_AT: Final = re.compile(
+    r"\b(?:key\schange|change\sof\skey|changes?\s(?:the\s)?key|modulat\w+)"
+    r"(?P<rest>\s(?:at|after|in|for|before|during|from)\s[^,.;]{3,40})",
+    re.IGNORECASE,
+)
+"""A change of the key with its place: "key change at 2:00"."""
 STEP_AFTER: Final = re.compile(
     r"\b(?P<interval>" + "|".join(f"(?:{each})" for each in INTERVALS) + r")\s(?P<way>higher|up|lower|down)\b",
     re.IGNORECASE,
@@ -81,6 +87,8 @@ ALTERNATING: Final = re.compile(
     re.IGNORECASE,
 )
 MAX_METRES: Final = 8
+CONTRASTING: Final = frozenset({Role.VERSE, Role.BRIDGE, Role.SOLO, Role.BREAKDOWN, Role.DEVELOPMENT, Role.OUTRO})
+"""Roles that may be in another key alone; a chorus lifts what follows, too."""
 EVERY: Final = re.compile(r"\b(?:every|each)\s(?:chorus|time|verse)", re.IGNORECASE)
 
 
@@ -164,6 +172,7 @@ def _read_key_changes(text: str, changes: Changes) -> str:
         if found is not None:
             changes.role_keys[Role[match["role"].upper()]] = (found, match[0])
             text = _blanked(text, match, "key")
+    text = _read_key_place(text, changes)
     match = RELATED.search(text)
     if match:
         changes.related, changes.key_words = match["kind"].lower(), match[0].strip()
@@ -186,6 +195,25 @@ def _read_key_changes(text: str, changes: Changes) -> str:
         changes.every, changes.key_words = bool(EVERY.search(text)), match[0]
         text = _blanked(text, match)
     return text
+
+
+def _read_key_place(text: str, changes: Changes) -> str:
+    """Read where the key changes: from a time on, or in the sections of a role."""
+    match = KEY_AT.search(text)
+    located = find_place(match["rest"]) if match else None
+    if match is None or located is None:
+        return text
+    place, first, last = located
+    is_plain = place.is_time or (place.role in CONTRASTING and place.number != LAST)
+    if not is_plain or match["rest"][:first].strip():
+        return text
+    changes.key_words = text[match.start() : match.start("rest") + last].strip()
+    if place.is_time:
+        changes.key_place = place
+    else:
+        changes.step_role = place.role
+    start = match.start("rest")
+    return text[:start] + " " * last + text[start + last :]
 
 
 def _steps(interval: str) -> int:
