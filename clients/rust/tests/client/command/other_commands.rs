@@ -6,6 +6,7 @@ use segue_client::proto::segue::{
     analyzer::v1::SeparatorKind,
     audio::v1::FileFormat,
     composer::v1::{Analysis, Checkpoint, CompositionEvent, Finished, State, composition_event::Event},
+    music::v1::Warning,
 };
 
 use super::{NAME, Outcome, UNREACHABLE, check, command, files, finish, segue, start};
@@ -177,6 +178,22 @@ fn a_plan_can_be_written_and_used() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let plan = fake.state.lock().unwrap().specs.pop().unwrap().plan.unwrap();
     assert_eq!((plan.sections.len(), plan.quarters_per_minute), (4, 82.0));
+}
+
+#[test]
+fn a_plan_shows_what_was_not_understood_in_one_line() {
+    let mut piece = piece(NAME, 1);
+    let unread = "not understood, without effect: 'zeusaphone', 'smells of lavender'";
+    for event in &mut piece.events {
+        if let Some(Event::Planned(planned)) = &mut event.event {
+            planned.plan.as_mut().unwrap().warnings =
+                vec![Warning { code: "prompt_not_read".into(), text: unread.into(), section_id: String::new() }];
+        }
+    }
+    let fake = Fake::start(vec![piece]);
+    let outcome = segue(&fake, &folder("unread"), &["plan", "rain with a zeusaphone that smells of lavender"]);
+    let shown: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("not understood")).collect();
+    assert_eq!(shown, [format!("warning: {unread}")]);
 }
 
 #[test]
