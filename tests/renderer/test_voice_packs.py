@@ -136,7 +136,7 @@ def test_a_sample_without_usable_loop_is_played_once(tmp_path: Path) -> None:
     assert [each.loop_end for each in pack.samples] == [0]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_damaged_font_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(SF2)
@@ -151,7 +151,7 @@ def test_a_damaged_font_is_refused_or_read(tmp_path_factory: pytest.TempPathFact
         collected(path)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_damaged_pack_is_refused_or_read(
     built: tuple[VoicePack, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -298,7 +298,10 @@ def _ranges(shade: int, sounds: Mapping[int, int | None]) -> list[_Draft]:
 def _without_gaps(sounds: Mapping[int, int | None]) -> dict[int, int | None]:
     """Let the nearest key with a sound play for keys without one: some programs end early."""
     known = [key for key, sound in sounds.items() if sound is not None]
-    return {key: sounds[min(known, key=lambda each: abs(each - key))] if known else None for key in sounds}
+    return {
+        key: sounds[min(known, key=lambda each: abs(each - key))] if sound is None and known else sound
+        for key, sound in sounds.items()
+    }
 
 
 def _pan(tenths: int) -> tuple[float, float]:
