@@ -123,7 +123,7 @@ async def test_silence_and_a_moment_have_no_curves() -> None:
 def swung(bpm: float, seconds: float, swing: float) -> Float32:
     """Clicks on the beats, and softer ones between them."""
     sound = clicks(bpm, seconds)
-    blip = clicks(30, 1)[: round(0.04 * RATE)] * 0.35
+    blip = clicks(30, 1)[: round(0.04 * RATE)] * 0.2
     for beat in range(int(seconds * bpm / 60) - 1):
         first = round((beat + swing) * 60 / bpm * RATE)
         sound[first : first + len(blip)] += blip

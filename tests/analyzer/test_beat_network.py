@@ -11,13 +11,18 @@ import pytest
 from tests.analyzer.analyzer_calls import clicks
 
 from segue_analyzer.rhythm.bands import BandStream
-from segue_analyzer.rhythm.network import WEIGHTS, hear_beats, run_network
+from segue_analyzer.rhythm.network import WEIGHTS, BeatActivations, hear_beats, run_network
 from segue_analyzer.rhythm.tempo import find_pulse
 from segue_analyzer.tonality.weights import stored_weights
 
 ROOT = Path(__file__).parents[2]
-# Logits of beat and downbeat by training/beats/network.py at some hops of the waves below.
-BY_TORCH = {0: (-0.7269, -1.0579), 50: (-0.6445, -1.0112), 120: (-1.077, -2.3383), 199: (-1.7367, -1.4138)}
+# Logits of beat, downbeat and three tempos by training/beats/network.py at some hops of the waves below.
+BY_TORCH = {
+    0: (0.3197, 0.5584, -2.413, 0.2632, -0.6598),
+    50: (-3.2084, -3.3623, 0.1461, -0.4126, -1.0776),
+    120: (-4.4122, -6.1256, -0.6063, -0.622, 0.427),
+    199: (-1.0801, -1.3262, 0.1577, -0.3068, -0.4275),
+}
 
 
 def waves(hops: int) -> np.ndarray:
@@ -26,15 +31,33 @@ def waves(hops: int) -> np.ndarray:
 
 
 def test_numpy_gives_the_outputs_of_torch() -> None:
-    found = run_network(stored_weights("segue_analyzer.rhythm", WEIGHTS), waves(200))
+    found, tempos = run_network(stored_weights("segue_analyzer.rhythm", WEIGHTS), waves(200))
     for hop, expected in BY_TORCH.items():
-        assert found[hop] == pytest.approx(expected, abs=2e-3), hop
+        assert [*found[hop], *tempos[hop, 6:20:6]] == pytest.approx(expected, abs=1e-2), hop
 
 
 def test_the_weights_are_those_of_the_record() -> None:
     content = (resources.files("segue_analyzer.rhythm") / WEIGHTS).read_bytes()
     assert len(content) < 2_000_000
     assert (ROOT / "training/beats/record/digest.txt").read_text().split()[0] == hashlib.sha256(content).hexdigest()
+
+
+def activations(beats_per_minute: float, seconds: int) -> BeatActivations:
+    rate = 8_000
+    stream = BandStream(rate)
+    stream.push(clicks(beats_per_minute, seconds, rate)[:, 0])
+    return hear_beats(stream.finish())
+
+
+@pytest.mark.parametrize("beats_per_minute", [70, 100, 140])
+def test_the_tempo_of_clicks_is_likelier_than_others_that_are_no_octave_of_it(beats_per_minute: float) -> None:
+    heard = activations(beats_per_minute, 20)
+    for part in (heard, heard.part(5.3, 15.8)):
+        octaves, others = (
+            max(part.tempo_log_chance(beats_per_minute * ratio) for ratio in ratios)
+            for ratios in ((0.5, 1.0, 2.0), (2 / 3, 0.75, 4 / 3, 1.5))
+        )
+        assert octaves > others + 1
 
 
 def test_windows_of_a_long_recording_give_one_chain_of_beats() -> None:

@@ -34,7 +34,8 @@ def heard(moved: int = 0) -> BeatActivations:
     """Sure beats at regular times, and no bars."""
     beat = np.full(1_000, -5.0, dtype=np.float32)
     beat[np.round(np.arange(0.5, 19.9, 0.5) * 50).astype(int)] = 4.0
-    return BeatActivations(beat, np.full(1_000, -3.0, dtype=np.float32), harmony(moved))
+    no_tempo = np.zeros((20, 22), dtype=np.float32)
+    return BeatActivations(beat, np.full(1_000, -3.0, dtype=np.float32), no_tempo, harmony(moved))
 
 
 @pytest.mark.parametrize("path", sorted(RECORD.glob("*_network.json")), ids=lambda path: path.stem)

@@ -17,7 +17,8 @@ import torch
 from torch.nn import functional
 
 from segue_analyzer.rhythm.bands import HOPS_PER_SECOND, level_of, levelled
-from training.beats.network import BANDS, logits, new_weights
+from segue_analyzer.rhythm.network import tempo_places
+from training.beats.network import BANDS, TEMPOS, logits, new_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,8 @@ WIDENED: Final = (0.15, 0.5, 1.0, 0.5, 0.15)
 """Targets around a beat: the ear's and the player's tolerance."""
 POSITIVE: Final = (3.0, 6.0)
 """Weights of beats and downbeats against all other hops; `export` takes the second one back out."""
+TEMPO_WEIGHT: Final = 0.06
+"""Weight of the tempo at each hop beside beats and downbeats."""
 CROP: Final = 900
 BATCH: Final = 4
 DROPOUT: Final = 0.1
@@ -36,7 +39,7 @@ MEMORY: Final = 0.99
 STRETCH: Final = (0.8, 1.25)
 SHIFT_BANDS: Final = 4
 # Sources in which every excerpt is drawn as often; music without drums needs most.
-SHARES: Final = {"sketch": 2.0, "band": 2.0, "hymn": 2.0, "tune": 2.0, "drums": 1.6, "clicks": 0.4, "free": 0.45}
+SHARES: Final = {"sketch": 1.6, "band": 2.4, "hymn": 1.6, "tune": 2.0, "drums": 2.0, "clicks": 0.4, "free": 0.45}
 
 
 class Material:
@@ -64,16 +67,18 @@ class Material:
         weight = np.array([SHARES[name] / counts[name] for name in self.sources])
         self.chance = weight / weight.sum()
 
-    def batch(self, rng: Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return crops, stretched, shifted in pitch and changed in level, and their targets."""
+    def batch(self, rng: Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return crops, stretched, shifted in pitch and changed in level, and their targets: beats, bars and tempos."""
         bands = np.zeros((BATCH, CROP, BANDS), dtype=np.float32)
         targets = np.zeros((BATCH, 2, CROP), dtype=np.float32)
+        tempos = np.zeros((BATCH, TEMPOS, CROP), dtype=np.float32)
         for row, index in enumerate(rng.choice(len(self.bands), BATCH, p=self.chance)):
             stretch = float(rng.uniform(*STRETCH))
-            self._fill(int(index), stretch, rng, bands[row], targets[row])
-        return torch.from_numpy(bands), torch.from_numpy(targets)
+            first = self._fill(int(index), stretch, rng, bands[row], targets[row])
+            fill_tempos(self.times[index][0] * stretch - first / HOPS_PER_SECOND, tempos[row])
+        return torch.from_numpy(bands), torch.from_numpy(targets), torch.from_numpy(tempos)
 
-    def _fill(self, index: int, stretch: float, rng: Generator, bands: np.ndarray, targets: np.ndarray) -> None:
+    def _fill(self, index: int, stretch: float, rng: Generator, bands: np.ndarray, targets: np.ndarray) -> int:
         source = self.bands[index]
         length = int(len(source) * stretch)
         first = int(rng.integers(0, max(1, length - CROP + 1)))
@@ -95,6 +100,21 @@ class Material:
                 near = hop + offset
                 near = near[(near >= 0) & (near < hops)]
                 targets[row, near] = np.maximum(targets[row, near], value)
+        return first
+
+
+def fill_tempos(beats_s: np.ndarray, targets: np.ndarray) -> None:
+    """Share each hop between the first beat and the last among the two classes next to its tempo."""
+    if len(beats_s) < 2:
+        return
+    hops = np.arange(targets.shape[1])
+    inside = hops[(hops >= beats_s[0] * HOPS_PER_SECOND) & (hops < beats_s[-1] * HOPS_PER_SECOND)]
+    number = np.searchsorted(beats_s, inside / HOPS_PER_SECOND, side="right") - 1
+    spans = np.diff(beats_s)[np.minimum(number, len(beats_s) - 2)]
+    place = np.clip(tempo_places(60.0 / spans), 0, TEMPOS - 1.001)
+    whole = place.astype(int)
+    targets[whole, inside] = 1 - (place - whole)
+    targets[whole + 1, inside] = place - whole
 
 
 def main() -> int:
@@ -137,15 +157,17 @@ def steps(
     means = {name: weight.detach().clone() for name, weight in weights.items()}
     started, cpu = time.monotonic(), time.process_time()
     losses: list[float] = []
+    tempo_losses: list[float] = []
     step = 0
     while (done := (time.monotonic() - started) / limit_s) < 1:
         late = max(0.0, done - 2 / 3) * 3
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 40) * (0.5 + 0.5 * math.cos(math.pi * late)) + 1e-6
-        bands, targets = material.batch(rng)
-        loss = functional.binary_cross_entropy_with_logits(
-            logits(weights, bands, DROPOUT), targets, pos_weight=positive
-        )
+        bands, targets, tempos = material.batch(rng)
+        found, classes = logits(weights, bands, DROPOUT)
+        loss = functional.binary_cross_entropy_with_logits(found, targets, pos_weight=positive)
+        off = -(functional.log_softmax(classes, dim=1) * tempos).sum() / tempos.sum().clamp(min=1)
+        loss = loss + TEMPO_WEIGHT * off
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
@@ -154,12 +176,15 @@ def steps(
         for name, weight in weights.items():
             means[name].mul_(keep).add_(weight.detach(), alpha=1 - keep)
         losses.append(float(loss.detach()))
+        tempo_losses.append(float(off.detach()))
         step += 1
-        if step % 25 == 0:
+        if step % 100 == 0:
             spent = {"seconds": round(time.monotonic() - started), "cpu_seconds": round(time.process_time() - cpu)}
-            row = {"step": step, "excerpts": len(material.bands), "loss": round(float(np.mean(losses)), 4), **spent}
+            means_of = {"loss": round(float(np.mean(losses)), 4), "tempo_loss": round(float(np.mean(tempo_losses)), 4)}
+            row: dict[str, float] = {"step": step, "excerpts": len(material.bands), **means_of, **spent}
             yield row, means
             losses.clear()
+            tempo_losses.clear()
             material.load_new()
 
 

@@ -24,6 +24,7 @@ HIDDEN = 16
 STEPS = 600
 BATCH = 64
 NEAR = 0.06
+NOISE = 0.3
 SHAPES = {
     "enter.weight": (HIDDEN, FEATURES),
     "enter.bias": (HIDDEN,),
@@ -59,7 +60,7 @@ def train(material: list[Heard]) -> list[dict[str, Any]]:
 
     def loss_of(random: torch.Generator) -> torch.Tensor:
         drawn = torch.randint(len(sets), (BATCH,), generator=random)
-        noisy = known[drawn] + 0.15 * torch.randn((BATCH, len(CANDIDATES), FEATURES), generator=random)
+        noisy = known[drawn] + NOISE * torch.randn((BATCH, len(CANDIDATES), FEATURES), generator=random)
         scores = network(weights, noisy).masked_fill(missing[drawn], -30.0)
         return functional.cross_entropy(scores, right[drawn])
 

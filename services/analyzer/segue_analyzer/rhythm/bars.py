@@ -19,7 +19,7 @@ _CHANGE_COST: Final = 7.0
 """Nats for a bar of another length."""
 _LEAST_BARS: Final = 2
 _LEAST_CHANCE: Final = 0.02
-_LEAST_EVIDENCE: Final = 0.08
+_LEAST_EVIDENCE: Final = 0.12
 _LEAST_PLANNED_EVIDENCE: Final = 0.03
 """Nats a beat that bars must gain over downbeats at random; less is enough where a plan has said the metre."""
 

@@ -36,13 +36,11 @@ FEATURES: Final = len(CANDIDATES) + 31
 HARMONIC: Final = (6, 8, 10, 12, 22, 24, 26, 28)
 """Columns of the likeness of tones and bass to those of one to four beats before."""
 _LEAST_BEATS: Final = 4
-_LEAST_WEAKER: Final = 0.65
-_FAST: Final = 110.0
-_MOST_ALTERNATING: Final = 1.0
-"""The tempo seems to be half where every second beat is weaker than the first number, and above a fast tempo also where
-they alternate by more than this, in nats."""
-_HINT: Final = np.float32(1.5)
-"""Nats for the candidate of this hint: loops of drums are plainer than what the network has learned from."""
+_LEAST_LOG_CHANCE: Final = -8.0
+_TEMPO_WEIGHT: Final = np.float32(6.0)
+"""The last column counts by itself too: loops of drums are plainer than what the network has learned from."""
+_WORTH_OF_OCTAVE: Final = 0.8
+"""An answer that is half, double, a third or three times of what is right is worth this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +59,23 @@ def fitting_ratio(heard: BeatActivations, beats_s: Float64, beats_per_minute: fl
         return 1.0
     weights = stored_weights(__package__ or "", WEIGHTS)
     rows = np.stack([each.features for each in found])
-    scores = run_on_candidates(weights, rows) + _HINT * rows[:, -1]
-    return found[int(scores.argmax())].ratio
+    scores = run_on_candidates(weights, rows) + _TEMPO_WEIGHT * rows[:, -1]
+    chances = np.exp(scores - scores.max())
+    ratios = np.array([each.ratio for each in found])
+    return float(ratios[int((_worth(ratios) @ chances).argmax())])
+
+
+def _worth(ratios: Float64) -> Float64:
+    """Return what each candidate (rows) is worth where another one (columns) is right."""
+    away = np.maximum(ratios[:, None] / ratios, ratios / ratios[:, None])
+    related = np.isclose(away, 2) | np.isclose(away, 3)
+    worth: Float64 = np.isclose(away, 1) * 1.0 + related * _WORTH_OF_OCTAVE
+    return worth
 
 
 def candidates(heard: BeatActivations, beats_s: Float64, beats_per_minute: float) -> list[Candidate]:
     """Return the chain and its relatives in the range of tempos."""
     found: list[Candidate] = []
-    halved = 0.5 if _is_double(_chance(highest_near(heard.beat, beats_s)), beats_per_minute) else 1.0
     for number, (ratio, phases) in enumerate(CANDIDATES):
         tempo = beats_per_minute * ratio
         if ratio != 1.0 and not SLOWEST <= tempo <= FASTEST:
@@ -79,7 +86,7 @@ def candidates(heard: BeatActivations, beats_s: Float64, beats_per_minute: float
         if len(chains[best]) >= _LEAST_BEATS:
             kind = np.eye(len(CANDIDATES))[number]
             known = _features(heard, chains[best], levels[best], tempo)
-            features = np.concatenate([kind, known, [float(ratio == halved)]]).astype(np.float32)
+            features = np.concatenate([kind, known]).astype(np.float32)
             found.append(Candidate(ratio, tempo, features))
     return found
 
@@ -102,16 +109,6 @@ def _taken(beats_s: Float64, step: float, phase: float) -> Float64:
 def _chance(log_odds: Float64) -> Float64:
     chance: Float64 = 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
     return chance
-
-
-def _is_double(chance: Float64, tempo: float) -> bool:
-    """Return whether every second beat is so weak that it seems to lie between beats; one hint of many."""
-    if tempo / 2 < SLOWEST:
-        return False
-    if min(float(chance[::2].mean()), float(chance[1::2].mean())) < _LEAST_WEAKER:
-        return True
-    odds = np.log(chance / (1 - chance)).clip(-6, 6)
-    return tempo > _FAST and abs(float(odds[::2].mean() - odds[1::2].mean())) > _MOST_ALTERNATING
 
 
 def _features(heard: BeatActivations, beats_s: Float64, level: Float64, tempo: float) -> Float64:
@@ -144,6 +141,7 @@ def _features(heard: BeatActivations, beats_s: Float64, level: Float64, tempo: f
             inner[:, 4].std(),
             min(_chance(level)[::2].mean(), _chance(level)[1::2].mean()),
             abs(clipped[::2].mean() - clipped[1::2].mean()) / 4,
+            max(_LEAST_LOG_CHANCE, heard.tempo_log_chance(tempo)) / 4,
         ]
     )
 

@@ -97,7 +97,8 @@ def chances(heard: BeatActivations, times_s: Float64) -> Float64:
 def tempo_of(beats: Float64) -> float:
     """Return beats per minute: the mean of the distances near the middle one."""
     distances = np.diff(beats)
-    middle = float(np.median(distances))
+    # One of the distances: between two tempos no beat has the mean of the middle two.
+    middle = float(np.sort(distances)[len(distances) // 2])
     near = distances[np.abs(distances / middle - 1) < _NEAR]
     return 60.0 / float(near.mean())
 
