@@ -1,4 +1,4 @@
-"""Arrangement: drums that vary, basses that walk into sections, counter-lines, endings."""
+"""Arrangement: drums that vary, basses that walk into sections, counter-lines, endings, patterns by piece."""
 
 from __future__ import annotations
 
@@ -114,3 +114,27 @@ def test_drums_play_beats_only_while_the_tempo_slows_down() -> None:
     assert off
     assert not any(off)
     assert any(min(tick % beat, beat - tick % beat) > beat // 8 for tick in drums if tick < slow)
+
+
+def bar_rhythms(spec: SectionSpec, notes: Sequence[Note], kind: LayerKind) -> frozenset[tuple[int, ...]]:
+    """Return the rhythms of the bars of full energy but the last: the sixteenths on which a layer plays."""
+    bar = ticks_per_bar(metre_of(spec))
+    found: dict[int, set[int]] = {}
+    for note in of_layer(notes, kind):
+        found.setdefault(note.start_tick // bar, set()).add(round(note.start_tick % bar / SIXTEENTH))
+    return frozenset(
+        tuple(sorted(places))
+        for number, places in found.items()
+        if number < spec.bars - 1 and spec.energy[number] > 0.5
+    )
+
+
+@pytest.mark.parametrize("genre", ["house", "pop", "lofi"])
+def test_pieces_of_a_genre_play_different_patterns_and_their_sections_the_same(genre: str) -> None:
+    basses = set()
+    for seed in range(8):
+        plan = plan_of_prompt(f"{genre}, 30 seconds", seed=seed, form=(Role.CHORUS, Role.CHORUS))
+        own = {bar_rhythms(spec, notes, LayerKind.BASS) for spec, notes in played(plan)}
+        assert len(own) == 1, "both sections have the bass of the piece"
+        basses |= own
+    assert len(basses) >= 2

@@ -19,7 +19,7 @@ from segue_renderer.sketch.score.grooves import ALONE, GROOVES
 from segue_renderer.sketch.score.patterns import BASSES, CHORDS
 from segue_renderer.sketch.tables.instruments import VOICES
 from segue_renderer.sketch.tables.kits import ACOUSTIC, KITS, SNARE
-from segue_renderer.sketch.tables.styles import STYLES
+from segue_renderer.sketch.tables.styles import OTHER_BASSES, OTHER_CHORDS, STYLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,11 +151,11 @@ def test_below_120_hz_both_sides_are_the_same() -> None:
 
 
 def test_every_genre_of_the_planner_has_a_style_with_known_names() -> None:
-    assert set(genres()) == set(STYLES)
+    assert set(genres()) == set(STYLES) >= set(OTHER_CHORDS) | set(OTHER_BASSES)
     for name, style in STYLES.items():
         assert style.kit in KITS, name
-        assert {style.chords, style.calm} <= set(CHORDS), name
-        assert {style.bass, style.calm_bass} <= set(BASSES), name
+        assert {style.chords, style.calm, *OTHER_CHORDS.get(name, ())} <= set(CHORDS), name
+        assert {style.bass, style.calm_bass, *OTHER_BASSES.get(name, ())} <= set(BASSES), name
         assert set(style.grooves.values()) <= set(GROOVES), name
         assert set(style.voices.values()) <= set(VOICES), name
         assert {key.rpartition(":")[2] for key in style.voices} <= set(VOICES) | {"square lead"}, name

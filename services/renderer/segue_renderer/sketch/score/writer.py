@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class ScoreWriter:
         self.key: Key = spec.key
         self.tonic = pitch_class(spec.key.tonic)
         self.grid = TickGrid(spec.metre, spec.bars)
-        self.style = style_for(spec.genre)
+        # All sections of a piece have its motif: they play the same patterns.
+        self.style = style_for(spec.genre, crc32(repr(spec.motif).encode()))
         self.ends = spec.next is None and not spec.loop
         self._seed = seed
         self._has_bass = any(layer.kind == LayerKind.BASS for layer in spec.layers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import LayerKind
@@ -142,9 +142,24 @@ STYLES: Final[Mapping[str, Style]] = {
     "afrobeat": Style("acoustic", "afrobeat", "lazy", "afrobeat", room_s=0.8, damping=0.5, loose_ms=5.0,
                       gains_db={HARMONY: 2.0}, grooves={"funk": "afrobeat"}),
 }  # fmt: skip
+# Patterns of chords and bass that pieces of a genre may have instead of the style's.
+OTHER_CHORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "lofi": ("charleston",), "pop": ("strum", "halves"), "rock": ("drive",), "house": ("offbeats", "tresillo"),
+    "disco": ("offbeats",), "synthwave": ("sustain",), "newage": ("broken",), "jazz": ("lazy",), "soul": ("ballad",),
+    "hiphop": ("halves",), "folk": ("figure",), "country": ("strum",), "classical": ("broken",),
+    "baroque": ("figure",), "blues": ("quarters",), "tango": ("quarters",), "indie": ("broken",),
+}  # fmt: skip
+OTHER_BASSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "pop": ("eighths",), "indie": ("pop",), "rock": ("pop",), "house": ("octaves",), "disco": ("octaves",),
+    "trance": ("rolling",), "synthwave": ("eighths",), "lofi": ("two",), "soul": ("pop",), "blues": ("walk",),
+}  # fmt: skip
 DEFAULT_STYLE: Final = Style()
 
 
-def style_for(genre: str) -> Style:
-    """Return the style of a genre, or the default style for an unknown one."""
-    return STYLES.get(genre, DEFAULT_STYLE)
+def style_for(genre: str, piece: int = 0) -> Style:
+    """Return the style of a genre, or the default style for an unknown one; the number of a piece chooses patterns."""
+    style = STYLES.get(genre, DEFAULT_STYLE)
+    chords = (style.chords, *OTHER_CHORDS.get(genre, ()))
+    basses = (style.bass, *OTHER_BASSES.get(genre, ()))
+    chosen = chords[piece % len(chords)], basses[piece // len(chords) % len(basses)]
+    return replace(style, chords=chosen[0], bass=chosen[1])
