@@ -30,6 +30,10 @@ def test_a_pack_is_built_listed_and_removed(tmp_path: Path) -> None:
     assert "--force replaces it" in again.stderr
 
     assert json.loads(segued(tmp_path, "voices", "list", "--json", *home).stdout) == fields
+    (tmp_path / "home" / "voices" / "broken.voices").write_bytes(b"no pack")
+    listed = [json.loads(line) for line in segued(tmp_path, "voices", "list", "--json", *home).stdout.splitlines()]
+    assert [(each["name"], bool(each["fault"])) for each in listed] == [("broken", True), ("My-font", False)]
+    assert segued(tmp_path, "voices", "remove", "broken", *home).returncode == 0
     removed = segued(tmp_path, "voices", "remove", "My-font", "--json", *home)
     assert json.loads(removed.stdout) == {"freed_bytes": fields["bytes"]}
     empty = segued(tmp_path, "voices", "list", *home)

@@ -126,6 +126,9 @@ def _find(_library: VoiceLibrary, arguments: argparse.Namespace) -> None:
 
 
 def _write_pack_line(pack: InstalledPack) -> None:
+    if pack.fault:
+        write_line(f"{pack.name:28} {size(pack.size):>10}  cannot be used: {pack.fault}")
+        return
     write_line(
         f"{pack.name:28} {size(pack.size):>10}  {pack.num_programs:3} programs  {pack.credits.license:14} "
         f"{pack.digest[:12]}  {pack.path}"
@@ -141,7 +144,7 @@ def _fields(pack: InstalledPack) -> dict[str, object]:
     return {
         "name": pack.name, "path": str(pack.path), "bytes": pack.size, "digest": pack.digest,
         "programs": pack.num_programs, "license": pack.credits.license, "font": pack.credits.font,
-        "font_sha256": pack.credits.font_sha256, "credits": plain(pack.credits.text),
+        "font_sha256": pack.credits.font_sha256, "credits": plain(pack.credits.text), "fault": pack.fault,
     }  # fmt: skip
 
 

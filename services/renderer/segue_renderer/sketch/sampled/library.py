@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from segue_renderer.sketch.sampled.font import SoundFont
-from segue_renderer.sketch.sampled.pack import NAME, SUFFIX, digest_of, read_pack
+from segue_renderer.sketch.sampled.pack import NAME, SUFFIX, Credits, digest_of, read_pack
 from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from segue_renderer.sketch.sampled.pack import Credits, VoicePack
+    from segue_renderer.sketch.sampled.pack import VoicePack
 
 NONE, AUTO = "none", "auto"
 FONT_FOLDERS: Final = (
@@ -27,13 +27,14 @@ MAX_FONTS: Final = 200
 
 @dataclass(frozen=True)
 class InstalledPack:
-    """A voice pack on this machine."""
+    """A voice pack on this machine; `fault` says why it cannot be opened."""
 
     path: Path
     size: int
     credits: Credits
     num_programs: int
     digest: str
+    fault: str = ""
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ class VoiceLibrary:
 
     def installed(self) -> list[InstalledPack]:
         """List the packs, the newest first."""
-        return [self.opened(path) for path in self._paths()]
+        return [self._described(path) for path in self._paths()]
 
     def opened(self, path: Path) -> InstalledPack:
         """Check a pack's file, and say what it is."""
@@ -93,6 +94,13 @@ class VoiceLibrary:
         else:
             path = self._existing(setting)
         return read_pack(path, digest=digest_of(path))
+
+    def _described(self, path: Path) -> InstalledPack:
+        try:
+            return self.opened(path)
+        except (errors.ModelInvalid, OSError) as error:
+            nothing = Credits(name="", font="", font_sha256="", license="", text="")
+            return InstalledPack(path, path.stat().st_size, nothing, 0, "", str(error))
 
     def _existing(self, name: str) -> Path:
         path = self.path_of(name)
