@@ -31,6 +31,7 @@ ONLY_SEGUED = {
     "--home": "segued has a store",
     "--from": "reads the manifest in a file, which segue does not decode",
     "--picture": "drawing needs numpy",
+    "--voices": "packs are files on the machine of the service; with segue they are a model of its renderers",
     "--revision": "models are installed on the machine of the service",
     "--offline": "models are installed on the machine of the service",
     "--audiocraft": "models are installed on the machine of the service",
