@@ -190,7 +190,7 @@ class _ThinnedLowPass:
         # Taps of this and earlier groups of samples, (groups, samples); the result stands on a group's last sample.
         groups = 2 * len(sections) + 1
         padded = np.concatenate([taps, np.zeros(groups * self._step - len(taps))])
-        self._taps = np.ascontiguousarray(padded.reshape(groups, self._step)[:, ::-1])
+        self._taps = np.ascontiguousarray(padded.reshape(groups, self._step)[:, ::-1], dtype=np.float64)
         self._past = np.zeros((channels, groups, groups - 1))
 
     def push(self, samples: Float64) -> Float64:

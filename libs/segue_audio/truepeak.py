@@ -101,8 +101,7 @@ def _rows_exceeding(channel: Float32, highest: Float32, least: float) -> Index:
     """Return the rows that may hold a value above `least`: `highest` are the highest samples of the rows."""
     half, rows = TAPS // 2, len(highest)
     step = channel[1:] - channel[:-1]
-    bend = step[1:] - step[:-1]
-    np.abs(bend, out=bend)
+    bend: Float32 = np.abs(step[1:] - step[:-1])
     # The last value of a row lies before the first sample of the next one.
     highest = np.maximum(highest, np.abs(channel[half + _ROW :: _ROW][:rows]))
     around = _highest_around(bend, rows, _ROW // 2 - half + 1)

@@ -70,6 +70,10 @@ class _Track:
     layer: LayerKind = LayerKind.UNSPECIFIED
     program: int = 0
     events: list[tuple[int, int, Event]] = field(default_factory=list)
+    note_ticks: list[int] = field(default_factory=list)
+    """Where notes start."""
+    _levels: dict[int, int] = field(default_factory=dict)
+    """The last value of each controller."""
 
     @property
     def is_kit(self) -> bool:
@@ -82,10 +86,8 @@ class _Track:
     def control(self, tick: int, number: int, value: float) -> None:
         """Add a controller, but not its present value again."""
         level = max(0, min(127, round(value)))
-        before = next(
-            (e for _, _, e in reversed(self.events) if e.type == "control_change" and e.control == number), None
-        )
-        if before is None or before.value != level:
+        if self._levels.get(number) != level:
+            self._levels[number] = level
             self.add(tick, 1, mido.Message("control_change", control=number, value=level))
 
     def build(self, end_tick: int) -> mido.MidiTrack:
@@ -144,6 +146,7 @@ def _add_section(
             _add_slide(track, programs.slide_cents(spec.genre, before.get(name), note), first)
             before[name] = note
         # Channel 0 for now: channels are assigned when all parts are known.
+        track.note_ticks.append(first)
         track.add(first, 2, mido.Message("note_on", note=pitch, velocity=max(1, min(127, note.velocity))))
         track.add(first + max(1, note.ticks), 0, mido.Message("note_off", note=pitch, velocity=0))
     sung = [note for note in notes if note.layer == LayerKind.VOCALS]
@@ -228,10 +231,8 @@ def _add_expression(
     loudest = max((level for _, level in levels), default=0.0)
     values = [(tick, max(FAINT, LOUD * 10 ** ((level - loudest) / CONTROL_DB))) for tick, level in levels]
     for track in parts.values():
-        ticks = [tick for tick, _, event in track.events if event.type == "note_on"]
-        _swell(
-            track, [*values, (start, values[-1][1])] if values else [(0, LOUD), (start, LOUD)], min(ticks), max(ticks)
-        )
+        curve = [*values, (start, values[-1][1])] if values else [(0, LOUD), (start, LOUD)]
+        _swell(track, curve, min(track.note_ticks), max(track.note_ticks))
 
 
 def _mean_velocities(spec: SectionSpec, bar: int, notes: Sequence[Note]) -> list[float]:
