@@ -188,7 +188,7 @@ SECTION: Final[Mapping[str, Change]] = {
     "motif.notes.start_tick": setting("motif.notes.start_tick", 1440),
     "motif.notes.ticks": Change(_short_last_note),
     "motif.notes.degree": setting("motif.notes.degree", 4),
-    "motif.notes.alteration": setting("motif.notes.alteration", 1),
+    "motif.notes.alteration": setting("motif.notes.alteration", -1),
     "motif.ticks": setting("motif.ticks", 5760),
     "motif_use": setting("motif_use", music_pb2.MOTIF_USE_DEVELOP),
     "groove.name": setting("groove.name", "shuffle"),

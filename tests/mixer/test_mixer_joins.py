@@ -131,7 +131,8 @@ def test_the_check_finds_clicks_of_40_db_and_gives_no_false_alarm(num_pieces: in
             clicked = planted(mono, kind, 1.0 if number % 2 else -1.0)
             if rises_db(mono, clicked) > 6:
                 found.append(judged(clicked))
-    assert false_alarms / num_places < 0.01
+    # Of a few places, two may be chance.
+    assert false_alarms <= max(2, num_places // 100)
     # The test needs many that count.
     assert len(found) > num_places / 2
     assert np.mean(found) >= least, (false_alarms, num_places, len(found))
